@@ -128,7 +128,7 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
       .range(1, kMostTrainingImages)
       .in_unit("images");
   s.option("cuda_graph", &TrainOptions::cuda_graph,
-           "Record the losses and gradients of a step on the GPU, and repeat them for the images of the next ones; "
+           "Record the losses and gradients of a step on the GPU, and replay them for the images of the next ones; "
            "`auto`: if the experiment allows that; `on`: or end.");
 }
 

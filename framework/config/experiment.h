@@ -123,7 +123,7 @@ struct MetricOptions {
   static void describe(Schema<MetricOptions>& s);
 };
 
-/// Whether steps are repeated from a graph of the device; see framework/training/step_graph.h.
+/// Whether steps are replayed from a graph of the device; see framework/training/step_graph.h.
 enum class GraphMode { off, automatic, on };
 
 constexpr auto choices_of(GraphMode) {

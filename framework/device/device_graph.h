@@ -7,7 +7,7 @@
 
 namespace casdm {
 
-/// Work of a GPU that was recorded once and is repeated, on the same memory, by one call of the host.
+/// Work of a GPU that was recorded once and is replayed, on the same memory, by one call of the host.
 class DeviceGraph {
  public:
   DeviceGraph() = default;

@@ -22,10 +22,10 @@ std::atomic<Recorder*> recording = nullptr;
 
 c10::Stream stream_of_thread() { return c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(kStandIn); }
 
-/// Copies a result of a repetition to where that of the recording lies.
+/// Copies a result of a replay to where that of the recording lies.
 void write_result(const at::Tensor& place, const at::Tensor& result) {
   if (!result.defined() || place.storage().data() == result.storage().data()) return;
-  TORCH_CHECK(place.sizes() == result.sizes(), "a repeated operator has a result of another size: ", result.sizes(),
+  TORCH_CHECK(place.sizes() == result.sizes(), "a replayed operator has a result of another size: ", result.sizes(),
               " instead of ", place.sizes());
   at::Tensor(place).copy_(result);
 }

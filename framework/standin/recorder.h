@@ -15,8 +15,8 @@
 
 namespace casdm::standin {
 
-/// What is computed on one stream, to be repeated. As on CUDA, recording leaves memory as it is: what was written to
-/// gets its old content back, and results have none until the first repetition.
+/// What is computed on one stream, to be replayed. As on CUDA, recording leaves memory as it is: what was written to
+/// gets its old content back, and results have none until the first replay.
 class Recorder {
  public:
   Recorder();
@@ -27,7 +27,7 @@ class Recorder {
   /// The one that records what the calling thread computes; null: none.
   static Recorder* current();
 
-  /// Adds what a repetition does next. Its tensors are the host's, of the device's memory (see OnHost).
+  /// Adds what a replay does next. Its tensors are the host's, of the device's memory (see OnHost).
   void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
 
   /// To be called before `memory` is written to, by a call that is recorded.

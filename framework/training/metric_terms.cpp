@@ -166,7 +166,7 @@ std::vector<std::pair<std::string, NamedTensors>> ExperimentMetrics::constants()
   return result;
 }
 
-std::string ExperimentMetrics::why_not_repeatable() const {
+std::string ExperimentMetrics::why_not_replayable() const {
   for (const Term& term : terms_) {
     const MetricOptions& options = term.options;
     if (!term.selection.is_of_all()) return text("metric '", term.name, "' acts on some of the images of a batch");

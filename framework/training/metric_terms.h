@@ -40,8 +40,8 @@ class ExperimentMetrics final : public MetricTerms {
   /// Handles to the state of the metrics, with names "<metric>.<buffer>".
   NamedTensors state() const;
 
-  /// Why a step with the metrics cannot be repeated on a device as it was recorded; empty: nothing is known.
-  std::string why_not_repeatable() const;
+  /// Why a step with the metrics cannot be replayed on a device as it was recorded; empty: nothing is known.
+  std::string why_not_replayable() const;
 
   /// The buffers of each metric without state, by the metric's name.
   std::vector<std::pair<std::string, NamedTensors>> constants() const;

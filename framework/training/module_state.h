@@ -68,7 +68,7 @@ class ModuleState {
   Tensor take_late_gradients(const ParameterRange& range);
   /// Whether a backward pass has computed a gradient, even of zeros, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
-  /// Says that a gradient has been added to the flat tensor by a repetition of a backward pass, which is not counted.
+  /// Says that a gradient has been added to the flat tensor by a replay of a backward pass, which is not counted.
   void note_gradient() { flat_.gradients.unsafeGetTensorImpl()->bump_version(); }
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
   const Optimizer::Spec& flat() const { return flat_; }

@@ -23,19 +23,19 @@ constexpr std::int64_t kStepsBefore = 3;
 /// Relative, where the same step does not have the same bits twice.
 constexpr double kTolerance = 1e-2;
 
-/// Why no step of the experiment can be repeated; empty: it may be possible.
+/// Why no step of the experiment can be replayed; empty: it may be possible.
 std::string obstacle(const Experiment& options, const ExperimentMetrics& metrics, c10::Device device,
                      const World& world) {
   if (device.is_cpu()) return "the device is the CPU";
   if (world.size() > 1) return "several processes agree on the host about each step";
   if (options.train.accumulate > 1) return text("train.accumulate = ", options.train.accumulate);
   if (options.run.precision == Precision::fp16) return "run.precision = \"fp16\" has loss scales that change";
-  return metrics.why_not_repeatable();
+  return metrics.why_not_replayable();
 }
 
 /// What ends a training with train.cuda_graph = "on".
 std::string refusal(const std::string& reason) {
-  return text("train.cuda_graph = \"on\": steps cannot be repeated: ", reason,
+  return text("train.cuda_graph = \"on\": steps cannot be replayed: ", reason,
               ". With \"auto\" they are computed one by one instead");
 }
 
@@ -139,7 +139,7 @@ void StepGraph::compute(const DrawnBatch& drawn, StepRecord& record) const {
 
 void StepGraph::run(const DrawnBatch& drawn, StepRecord& record) {
   if (graph_ && !fits(drawn)) forget();
-  if (is_proved_) return repeat(drawn, record);
+  if (is_proved_) return replay(drawn, record);
   if (graph_) return prove(drawn, record);
   compute(drawn, record);
   const bool is_steady = is_possible_ && drawn.batch.images_seen >= end_of_warmup(options_);
@@ -191,7 +191,7 @@ bool StepGraph::fits(const DrawnBatch& drawn) const {
   return is_alike;
 }
 
-void StepGraph::repeat(const DrawnBatch& drawn, StepRecord& record) {
+void StepGraph::replay(const DrawnBatch& drawn, StepRecord& record) {
   const at::NoGradGuard no_grad;
   for_tensors(inputs_.drawn, drawn, [](const Tensor& own, const Tensor& given) {
     if (given.defined()) own.copy_(given);
@@ -226,10 +226,10 @@ void StepGraph::prove(const DrawnBatch& drawn, StepRecord& record) {
   }
   if (!found.empty()) return refuse(found);
   is_proved_ = true;
-  remark_ = text("train.cuda_graph: from step ", record.step + 1, " on steps are repetitions of one that was recorded");
+  remark_ = text("train.cuda_graph: from step ", record.step + 1, " on steps are replays of one that was recorded");
 }
 
-/// Computes the step, and says in what its repetition differs; empty: in nothing.
+/// Computes the step, and says in what its replay differs; empty: in nothing.
 std::string StepGraph::difference(const DrawnBatch& drawn, StepRecord& record) {
   const auto numbers = [&](const auto& compute_step) {
     const TensorMemory memory([this] { return changing(); });
@@ -238,7 +238,7 @@ std::string StepGraph::difference(const DrawnBatch& drawn, StepRecord& record) {
     result.fetch();
     return result;
   };
-  const StepRecord repeated = numbers([&](StepRecord& result) { repeat(drawn, result); });
+  const StepRecord replayed = numbers([&](StepRecord& result) { replay(drawn, result); });
   const StepRecord last = numbers([&](StepRecord& result) {
     const Silence silence;  // a component may say what holds there
     compute(at_the_end(drawn), result);
@@ -247,8 +247,8 @@ std::string StepGraph::difference(const DrawnBatch& drawn, StepRecord& record) {
   StepRecord own = record;
   own.fetch();
   const double tolerance = options_.run.deterministic ? 0 : kTolerance;
-  const std::string now = first_difference(repeated, own, tolerance);
-  if (!now.empty()) return text("if a step is repeated, ", now);
+  const std::string now = first_difference(replayed, own, tolerance);
+  if (!now.empty()) return text("if a step is replayed, ", now);
   const std::string then = first_difference(own, last, tolerance);
   return then.empty() ? "" : text("the step depends on how far the training is: at its end ", then);
 }

@@ -17,13 +17,13 @@
 namespace casdm {
 
 /// The losses and gradients of a training step as a graph of the device: after a few steps one is recorded, and then
-/// repeated with the images of each step by one call of the host, which otherwise queues every kernel.
+/// replayed with the images of each step by one call of the host, which otherwise queues every kernel.
 ///
-/// A repetition runs no code of components. What the host draws and decides must therefore be the same in every step:
+/// A replay runs no code of components. What the host draws and decides must therefore be the same in every step:
 /// images, t, noise, labels and the seeds of dropout are tensors that are filled anew; whatever else follows from the
-/// step or from the seeds would stay as it was. So the first repetition is only compared: with the step itself, and
+/// step or from the seeds would stay as it was. So the first replay is only compared: with the step itself, and
 /// with the step as it would be at the end of the training. Unless losses and norms of gradients agree, no step is
-/// repeated, and the difference is named.
+/// replayed, and the difference is named.
 class StepGraph {
  public:
   /// What a step computes.
@@ -38,11 +38,11 @@ class StepGraph {
   StepGraph(const Experiment& options, const Model& model, const ExperimentMetrics& metrics, TrainingState& state,
             c10::Device device, const World& world, Work work);
 
-  /// Does the work for one step, by a repetition if there is a graph. Throws what the work throws; and Error if
-  /// `train.cuda_graph` is "on" and the step turns out not to be repeatable.
+  /// Does the work for one step, by a replay if there is a graph. Throws what the work throws; and Error if
+  /// `train.cuda_graph` is "on" and the step turns out not to be replayable.
   void run(const DrawnBatch& drawn, StepRecord& record);
 
-  /// A line to report, once: from which step on steps are repeated, or why they are not. Empty: nothing new.
+  /// A line to report, once: from which step on steps are replayed, or why they are not. Empty: nothing new.
   std::string remark() { return std::exchange(remark_, ""); }
 
  private:
@@ -55,7 +55,7 @@ class StepGraph {
   void compute(const DrawnBatch& drawn, StepRecord& record) const;
   void record(const DrawnBatch& drawn);
   bool fits(const DrawnBatch& drawn) const;
-  void repeat(const DrawnBatch& drawn, StepRecord& record);
+  void replay(const DrawnBatch& drawn, StepRecord& record);
   void prove(const DrawnBatch& drawn, StepRecord& record);
   std::string difference(const DrawnBatch& drawn, StepRecord& record);
   void refuse(const std::string& reason);

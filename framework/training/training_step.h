@@ -24,7 +24,7 @@ namespace casdm {
 class TrainingStep {
  public:
   /// Keeps references to its arguments. Throws ConfigError if the device does not support the precision, and Error if
-  /// steps are to be repeated from a graph and cannot be.
+  /// steps are to be replayed from a graph and cannot be.
   /// @param is_interrupted  called before each part of a batch but the first; must return the same in all processes
   /// @param world           the processes that take the step together, each with its part of the batch: their gradients
   ///                        are summed, and the step's records and decisions are for the whole batch
@@ -47,7 +47,7 @@ class TrainingStep {
   void settle(bool with_others = true);
 
   /// Lines to report, each once: modules that no term with a weight trains, as found in the first step; whether steps
-  /// are repeated from a graph. Empty: nothing new.
+  /// are replayed from a graph. Empty: nothing new.
   std::string remark();
 
  private:

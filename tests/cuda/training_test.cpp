@@ -78,7 +78,7 @@ TEST_CASE("on CUDA Cas-DM with metrics trains theta bitwise as DDPM-eps does") {
   }
 }
 
-TEST_CASE("on CUDA steps that are repeated from a graph train the same bits") {
+TEST_CASE("on CUDA steps that are replayed from a graph train the same bits") {
   const TemporaryFolder folder;
   for (const std::string precision : {"fp32", "bf16"}) {
     const auto trained = [&](const std::string& graph) {

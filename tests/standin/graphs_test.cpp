@@ -25,7 +25,7 @@ using namespace casdm::standin;
 
 namespace {
 
-constexpr int kSteps = 9;        // of a run in which steps are repeated
+constexpr int kSteps = 9;        // of a run in which steps are replayed
 constexpr int kStepsBefore = 4;  // the last of which is recorded
 
 const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
@@ -58,19 +58,19 @@ std::vector<std::string> lines_of(const std::filesystem::path& run) {
   return result;
 }
 
-/// Trains with steps computed one by one and repeated from a graph, which must give the same bits. Returns why steps
-/// are not repeated; empty: they are.
-std::string why_not_repeated(const std::string& what, const std::string& toml,
+/// Trains with steps computed one by one and replayed from a graph, which must give the same bits. Returns why steps
+/// are not replayed; empty: they are.
+std::string why_not_replayed(const std::string& what, const std::string& toml,
                              const std::vector<std::string>& settings = {}) {
   CAPTURE(what);
   const TemporaryFolder folder;
   const Checkpoint one_by_one = run(small_experiment(folder.path(), "off", toml, steps_of("off", settings)));
   const DeviceUse before = device_use();
   try {
-    const Checkpoint repeated = run(small_experiment(folder.path(), "on", toml, steps_of("on", settings)));
+    const Checkpoint replayed = run(small_experiment(folder.path(), "on", toml, steps_of("on", settings)));
     for (const char* file : {"weights.safetensors", "ema.safetensors"}) {
       const auto expected = tensors(one_by_one, file);
-      for (const auto& [name, tensor] : tensors(repeated, file)) {
+      for (const auto& [name, tensor] : tensors(replayed, file)) {
         CHECK_MESSAGE(at::equal(tensor, expected.at(name)), file << ": " << name);
       }
     }
@@ -82,20 +82,20 @@ std::string why_not_repeated(const std::string& what, const std::string& toml,
   return "";
 }
 
-void is_repeated(const std::string& what, const std::string& toml, const std::vector<std::string>& settings = {}) {
-  const std::string reason = why_not_repeated(what, toml, settings);
+void is_replayed(const std::string& what, const std::string& toml, const std::vector<std::string>& settings = {}) {
+  const std::string reason = why_not_replayed(what, toml, settings);
   CHECK_MESSAGE(reason.empty(), what << ": " << reason);
 }
 
-void is_not_repeated(const std::string& what, const std::string& reason, const std::string& toml,
+void is_not_replayed(const std::string& what, const std::string& reason, const std::string& toml,
                      const std::vector<std::string>& settings = {}) {
-  const std::string message = why_not_repeated(what, toml, settings);
+  const std::string message = why_not_replayed(what, toml, settings);
   CHECK_MESSAGE(message.find(reason) != std::string::npos, what << ": " << message);
 }
 
 }  // namespace
 
-TEST_CASE("recorded work is done at each repetition, on the same memory, and not before") {
+TEST_CASE("recorded work is done at each replay, on the same memory, and not before") {
   const at::TensorOptions device(cuda());
   const Tensor input = fill(1, {2, 4, 8, 8}).to(cuda()), weight = fill(2, {6, 4, 3, 3}).to(cuda());
   const Tensor sum = at::zeros({6}, device);
@@ -128,7 +128,7 @@ TEST_CASE("recorded work is done at each repetition, on the same memory, and not
   }
 }
 
-TEST_CASE("a recording refuses what would wait for the device, and what would repeat the host's values") {
+TEST_CASE("a recording refuses what would wait for the device, and what would replay the host's values") {
   const Tensor x = fill(1, {4}).to(cuda()), host = fill(2, {4});
   const char* const refused = "operation not permitted when stream is capturing: ";
   CHECK(failure_of([&] { x.sum().item<float>(); }).find(text(refused, "a number")) != std::string::npos);
@@ -146,7 +146,7 @@ TEST_CASE("a recording refuses what would wait for the device, and what would re
   CHECK_THROWS_WITH_AS(normal_like(x, {1, 2, 3, 5}), doctest::Contains("seeds other than those"), Error);
 }
 
-TEST_CASE("dropout and noise of a repetition follow the seeds on the device") {
+TEST_CASE("dropout and noise of a replay follow the seeds on the device") {
   const Tensor x = at::ones({2, 64}, at::TensorOptions(cuda()));
   const std::vector<std::uint64_t> first = {5, 6}, second = {7, 8};
   const Tensor on_device = at::tensor({5, 6}, at::kLong).to(cuda());
@@ -167,41 +167,41 @@ TEST_CASE("dropout and noise of a repetition follow the seeds on the device") {
   }
 }
 
-TEST_CASE("repeated steps of every head train bit for bit as steps that are computed one by one") {
+TEST_CASE("replayed steps of every head train bit for bit as steps that are computed one by one") {
   CHECK(component_names("cascade_head").size() == 5);
-  is_repeated("cascade", kHead);
-  is_repeated("a gate network", kHead, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
-  is_repeated("dual", kHead, {"head={type=\"dual\", " + kNetwork + "}"});
+  is_replayed("cascade", kHead);
+  is_replayed("a gate network", kHead, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
+  is_replayed("dual", kHead, {"head={type=\"dual\", " + kNetwork + "}"});
   for (const std::string prediction : {"epsilon", "sample", "v_prediction"}) {
-    is_repeated(prediction, single_head(), {"head.prediction_type=" + prediction});
+    is_replayed(prediction, single_head(), {"head.prediction_type=" + prediction});
   }
-  is_repeated("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
+  is_replayed("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
   std::vector<std::string> edm = settings_with("noise", "edm"), flow = settings_with("noise", "flow");
   edm.push_back("head={type=\"edm\", " + kNetwork + "}");
-  is_repeated("edm", kHead, edm);
+  is_replayed("edm", kHead, edm);
   flow.emplace_back("head.prediction_type=flow");
-  is_repeated("flow", single_head(), flow);
-  is_repeated("aligned", single_head(), {"head.alignment={extractor={type=\"random_patches\"}, projector_width=8}"});
-  is_repeated("labels", kHead, {"data.use_labels=true", "data.label_dropout=0.3"});
-  is_repeated("one gradient norm", kHead, {"optimizer.grouping=joint", "optimizer.clip_norm=0.1"});
-  is_repeated("bf16", kHead, {"run.precision=bf16"});
-  is_repeated("checkpointing", kHead, {"head.theta.checkpoint=true", "run.precision=bf16"});
+  is_replayed("flow", single_head(), flow);
+  is_replayed("aligned", single_head(), {"head.alignment={extractor={type=\"random_patches\"}, projector_width=8}"});
+  is_replayed("labels", kHead, {"data.use_labels=true", "data.label_dropout=0.3"});
+  is_replayed("one gradient norm", kHead, {"optimizer.grouping=joint", "optimizer.clip_norm=0.1"});
+  is_replayed("bf16", kHead, {"run.precision=bf16"});
+  is_replayed("checkpointing", kHead, {"head.theta.checkpoint=true", "run.precision=bf16"});
 }
 
-TEST_CASE("repeated steps of every backbone train bit for bit as steps that are computed one by one") {
+TEST_CASE("replayed steps of every backbone train bit for bit as steps that are computed one by one") {
   const std::string networks[] = {
       "type=\"unet\", channels=8, channel_mult=[1,2], groups=4, resblock_updown=true, use_scale_shift_norm=false",
       "type=\"edm2_unet\", channels=8, channel_mult=[1,2], attention_resolutions=[8], num_head_channels=8, dropout=0.1",
       "type=\"dit\", patch=4, width=16, depth=3, num_heads=2, skips=true, bottleneck=8"};
   for (const std::string& network : networks) {
     for (const std::string precision : {"fp32", "bf16"}) {
-      is_repeated(text(network, " in ", precision), single_head(),
+      is_replayed(text(network, " in ", precision), single_head(),
                   {"head.theta={" + network + "}", "run.precision=" + precision});
     }
   }
 }
 
-TEST_CASE("repeated steps train bit for bit with every metric that acts on whole batches, and name another") {
+TEST_CASE("replayed steps train bit for bit with every metric that acts on whole batches, and name another") {
   const MetricUses uses;
   std::string whole;
   for (const std::string& table : uses.tables()) {
@@ -209,49 +209,49 @@ TEST_CASE("repeated steps train bit for bit with every metric that acts on whole
     if (table.find("t_range") == std::string::npos) {
       whole += text(whole.empty() ? "" : ", ", metric);
     } else {
-      is_not_repeated(table, "acts on some of the images of a batch", single_head(), {"metrics=[" + metric + "]"});
+      is_not_replayed(table, "acts on some of the images of a batch", single_head(), {"metrics=[" + metric + "]"});
     }
   }
-  is_repeated("all of them", single_head(),
+  is_replayed("all of them", single_head(),
               {"data.image_size=32", "head.theta.attention_resolutions=[16]", "metrics=[" + whole + "]"});
 }
 
-TEST_CASE("repeated steps train bit for bit with a metric that remembers earlier batches") {
-  is_repeated("memory", single_head(),
+TEST_CASE("replayed steps train bit for bit with a metric that remembers earlier batches") {
+  is_replayed("memory", single_head(),
               {"metrics=[{type=\"feature_mmd\", queue=6, extractor={type=\"pixels\", size=4}}]"});
 }
 
-TEST_CASE("repeated steps train bit for bit with every noise schedule, timestep sampler, optimizer and augmentation") {
+TEST_CASE("replayed steps train bit for bit with every noise schedule, timestep sampler, optimizer and augmentation") {
   const std::pair<std::string, std::string> tables[] = {{"noise_scheduler", "noise"},
                                                         {"timestep_sampler", "timesteps"},
                                                         {"optimizer", "optimizer"},
                                                         {"augmentation", "augmentation"}};
   for (const auto& [kind, table] : tables) {
-    for (const std::string& name : component_names(kind)) is_repeated(name, kHead, settings_with(table, name));
+    for (const std::string& name : component_names(kind)) is_replayed(name, kHead, settings_with(table, name));
   }
 }
 
-TEST_CASE("an experiment whose steps cannot be repeated says why") {
+TEST_CASE("an experiment whose steps cannot be replayed says why") {
   const auto metric = [](const std::string& options) {
     return std::vector<std::string>{"metrics=[{type=\"l1\", " + options + "}]"};
   };
-  is_not_repeated("half", "run.precision = \"fp16\"", kHead, {"run.precision=fp16"});
-  is_not_repeated("parts", "train.accumulate = 2", kHead, {"train.accumulate=2"});
-  is_not_repeated("share", "metric 'l1' acts on some of the images", kHead, metric("share=0.5"));
-  is_not_repeated("crop", "metric 'l1' gets crops at places", kHead, metric("crop=8"));
-  is_not_repeated("every", "metric 'l1' does not act in every step", kHead, metric("every=2"));
-  is_not_repeated("until", "metric 'l1' does not act in every step", kHead, metric("until_images=24"));
-  is_not_repeated("a number of the head's that has changed", "if a step is repeated, loss term 'consistency' differs",
+  is_not_replayed("half", "run.precision = \"fp16\"", kHead, {"run.precision=fp16"});
+  is_not_replayed("parts", "train.accumulate = 2", kHead, {"train.accumulate=2"});
+  is_not_replayed("share", "metric 'l1' acts on some of the images", kHead, metric("share=0.5"));
+  is_not_replayed("crop", "metric 'l1' gets crops at places", kHead, metric("crop=8"));
+  is_not_replayed("every", "metric 'l1' does not act in every step", kHead, metric("every=2"));
+  is_not_replayed("until", "metric 'l1' does not act in every step", kHead, metric("until_images=24"));
+  is_not_replayed("a number of the head's that has changed", "if a step is replayed, loss term 'consistency' differs",
                   kHead, {"head={type=\"consistency\", " + kNetwork + "}"});
-  is_not_repeated("a term of the head's that ends",
+  is_not_replayed("a term of the head's that ends",
                   "the step depends on how far the training is: at its end the loss terms are eps, alignment and eps",
                   single_head(),
                   {"head.alignment={extractor={type=\"random_patches\"}, projector_width=8, until_images=24}"});
-  is_not_repeated("the CPU", "train.cuda_graph = \"on\": steps cannot be repeated: the device is the CPU", kHead,
+  is_not_replayed("the CPU", "train.cuda_graph = \"on\": steps cannot be replayed: the device is the CPU", kHead,
                   {"run.device=cpu"});
 }
 
-TEST_CASE("with auto, what cannot be repeated is computed step by step, and said once") {
+TEST_CASE("with auto, what cannot be replayed is computed step by step, and said once") {
   const TemporaryFolder folder;
   const std::string fp16 =
       stderr_of([&] { run(small_experiment(folder.path(), "half", kHead, steps_of("auto", {"run.precision=fp16"}))); });
@@ -260,7 +260,7 @@ TEST_CASE("with auto, what cannot be repeated is computed step by step, and said
   CHECK(fp16.find(line) == fp16.rfind(line));
   const std::string whole =
       stderr_of([&] { run(small_experiment(folder.path(), "whole", kHead, steps_of("auto", {}))); });
-  CHECK(whole.find("train.cuda_graph: from step 6 on steps are repetitions") != std::string::npos);
+  CHECK(whole.find("train.cuda_graph: from step 6 on steps are replays") != std::string::npos);
   const std::string cpu =
       stderr_of([&] { run(small_experiment(folder.path(), "cpu", kHead, steps_of("auto", {"run.device=cpu"}))); });
   CHECK(cpu.find("cuda_graph") == std::string::npos);
@@ -285,7 +285,7 @@ TEST_CASE("a metric that waits for the device is named, and its steps are comput
   CHECK_THROWS_WITH_AS(trained("on"), doctest::Contains("metric_broken/waits"), Error);
 }
 
-TEST_CASE("steps are repeated after the warm-up of a metric, and those that measure terms are computed") {
+TEST_CASE("steps are replayed after the warm-up of a metric, and those that measure terms are computed") {
   const TemporaryFolder folder;
   const auto replays = [&](const std::string& name, const std::vector<std::string>& settings) {
     const DeviceUse before = device_use();
@@ -296,7 +296,7 @@ TEST_CASE("steps are repeated after the warm-up of a metric, and those that meas
   CHECK(replays("norms", {"log.grad_norms_every_images=16"}) < kSteps - kStepsBefore);
 }
 
-TEST_CASE("a run that repeats steps is resumed bit for bit") {
+TEST_CASE("a run that replays steps is resumed bit for bit") {
   const TemporaryFolder folder;
   const std::vector<std::string> whole = steps_of("on", {}), half = steps_of("on", {"train.total_images=28"});
   const Checkpoint once = run(small_experiment(folder.path(), "once", kHead, whole));
@@ -308,7 +308,7 @@ TEST_CASE("a run that repeats steps is resumed bit for bit") {
   }
 }
 
-TEST_CASE("a repeated step of Cas-DM with ST-LPIPS on CIFAR-10 queues one graph and few other operators") {
+TEST_CASE("a replayed step of Cas-DM with ST-LPIPS on CIFAR-10 queues one graph and few other operators") {
   constexpr std::int64_t kMost = 100;
   const TemporaryFolder folder;
   const auto used = [&](const std::string& name, int steps) {
@@ -327,7 +327,7 @@ TEST_CASE("a repeated step of Cas-DM with ST-LPIPS on CIFAR-10 queues one graph 
   const DeviceUse few = used("few", kFew);
   const DeviceUse use = used("more", kMore) - few;
   CHECK(use.operators.at("graph") == kMore - kFew);
-  MESSAGE("a repeated step queues " << use.launches / (kMore - kFew) << " operators");
+  MESSAGE("a replayed step queues " << use.launches / (kMore - kFew) << " operators");
   CHECK(use.launches <= kMost * (kMore - kFew));
   CHECK_MESSAGE(use.waits <= kMore - kFew, describe_waits(use));
 }
