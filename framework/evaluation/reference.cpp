@@ -85,7 +85,9 @@ NamedTensors find_state(const TensorFile& file, const Value& record, const Judge
                          ". Take the judges it was written with, or write it again with --write-reference"));
 }
 
-Reference read_states(const fs::path& path, const Judges& judges) {
+/// @param is_complete  take the states of metrics that need no reference, too: they judge the reference itself as a
+/// floor
+Reference read_states(const fs::path& path, const Judges& judges, bool is_complete) {
   const TensorFile file = read_checked_tensors(path);
   const auto found = file.metadata.find(kReferenceNote);
   if (found == file.metadata.end() || !file.metadata.contains("sha256")) {
@@ -107,8 +109,8 @@ Reference read_states(const fs::path& path, const Judges& judges) {
     reference.images = json_member(record, "images").as_integer();
     reference.sha256 = json_member(record, "sha256").as_string();
     for (const JudgeMetric& metric : judges.metrics()) {
-      reference.state.metrics.push_back(metric.info.needs_reference ? find_state(file, record, judges, metric, path)
-                                                                    : NamedTensors{});
+      const bool is_needed = metric.info.needs_reference || is_complete;
+      reference.state.metrics.push_back(is_needed ? find_state(file, record, judges, metric, path) : NamedTensors{});
     }
     reference.state.images = reference.images;
     return reference;
@@ -267,7 +269,7 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   if (options.reads_again) fs::remove(fs::path(kept).replace_extension(".state"), ignored);
   if (!kept.empty() && !options.reads_again && fs::exists(kept, ignored)) {
     try {
-      reference.state = read_states(kept, judges).state;
+      reference.state = read_states(kept, judges, /*is_complete=*/true).state;
       cache.touch(kept);
       return reference;
     } catch (const Error& error) {
@@ -309,7 +311,8 @@ Reference reference_of_file(const fs::path& path, const Judges& judges, const Re
     throw ConfigError(text("--reference ", path.string(), ": it does not exist",
                            near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
   }
-  return path.extension() == ".safetensors" ? read_states(path, judges) : read_foreign(path, judges, options);
+  return path.extension() == ".safetensors" ? read_states(path, judges, /*is_complete=*/false)
+                                            : read_foreign(path, judges, options);
 }
 
 }  // namespace casdm

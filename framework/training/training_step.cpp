@@ -240,9 +240,11 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
 
 void TrainingStep::clear_gradients() {
   for (ModuleState& module : state_.modules) module.zero_grad();
-  // A frozen module computes as in sampling, without dropout.
+  // A frozen module computes as in sampling, without dropout; an average (a teacher) as the module it follows.
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
-    model_.modules[i].module->train(state_.modules[i].is_trainable());
+    const std::string& followed = state_.modules[i].average_of();
+    const ModuleState& decisive = followed.empty() ? state_.modules[i] : state_.module_named(followed);
+    model_.modules[i].module->train(decisive.is_trainable());
   }
 }
 

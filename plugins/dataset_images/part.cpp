@@ -43,9 +43,12 @@ std::vector<std::int64_t> shuffled(const std::vector<std::string>& keys) {
   return order;
 }
 
-/// The first `fraction` of `order`. Rounds halves down, and test_fraction rounds them up, so that both fit.
+/// The first `fraction` of `order`. Rounds halves down, also where the product lies above one by rounding, and
+/// test_fraction rounds them up, so that both fit.
 std::vector<std::int64_t> some(std::vector<std::int64_t> order, double fraction) {
-  const auto count = static_cast<std::size_t>(std::ceil(fraction * static_cast<double>(order.size()) - 0.5));
+  constexpr double kRounding = 1e-9;  // relative
+  const double share = fraction * static_cast<double>(order.size());
+  const auto count = static_cast<std::size_t>(std::ceil(share * (1 - kRounding) - 0.5));
   order.resize(std::clamp<std::size_t>(count, 1, order.size()));
   std::sort(order.begin(), order.end());
   return order;

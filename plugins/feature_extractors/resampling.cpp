@@ -94,6 +94,7 @@ Tensor weights_like(const Tensor& images, std::int64_t from, std::int64_t to, Ex
 
 Tensor resized(const Tensor& images, std::int64_t size, ExtractorResize method) {
   if (images.size(2) == size && images.size(3) == size) return images;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);  // it would round the pixels
   const auto weights = [&](std::int64_t from) { return weights_like(images, from, size, method); };
   return at::matmul(weights(images.size(2)), at::matmul(images, weights(images.size(3)).t()));
 }

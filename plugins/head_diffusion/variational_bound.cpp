@@ -33,7 +33,8 @@ Tensor discretised_log_likelihood(const Tensor& x, const Tensor& mean, const Ten
 
 namespace {
 
-/// log of the posterior's variance for the step from t; for the last step, where it is 0, that of the step before.
+/// log of the posterior's variance for the step from t; for the last step, where it is 0, that of the step before, and
+/// on a path that is not whole, log 1e-20.
 Tensor clipped_log_variance(const NoiseScheduler& schedule, const Tensor& t) {
   const TimeRange times = schedule.range();
   const Tensor is_last = schedule.previous(t) == times.clean;

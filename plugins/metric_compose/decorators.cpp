@@ -126,7 +126,7 @@ Tensor SumLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>&
 }
 
 Decorator::Decorator(const ComponentConfig& config, Spec spec, std::int64_t image_size) {
-  spec.image.height = image_size;
+  spec.image.height = spec.image.width = image_size;
   metric_ = make_metric(config, spec);
 }
 

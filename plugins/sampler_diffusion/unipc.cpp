@@ -10,6 +10,8 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
+constexpr std::size_t kLargestOrder = 3;
+
 /// The weights of the differences at the points `r` (in units of the step) that make the update exact for polynomials
 /// (equation 5 of the paper): sum_m weight_m r_m^(n-1) = n! phi_n / B(h).
 std::vector<double> weights(const std::vector<double>& r, double minus_h, double b_h) {
@@ -35,7 +37,7 @@ std::vector<double> weights(const std::vector<double>& r, double minus_h, double
 void UniPcOptions::describe(Schema<UniPcOptions>& s) {
   describe_noise_levels(s, "Steps of one trajectory, one evaluation each.");
   s.option("order", &UniPcOptions::order, "Order of the proposals; with the corrector one more is reached.")
-      .range(1, 3);
+      .range(1, kLargestOrder);
   s.option("variant", &UniPcOptions::variant, "The paper's B(h): bh1 is h, bh2 is e^h - 1.");
   s.option("corrector", &UniPcOptions::corrector, "Correct each step by the evaluation at its end (UniC).");
   describe_clean_image(s);
@@ -97,6 +99,7 @@ Tensor UniPcSampler::step(const StepInput& input) {
   Tensor x = input.x_t;
   if (options_.corrector && index > 0) x = update(x_before_, index - 1, order_of(index - 1), x0);
   history_.push_back(x0);
+  if (index > kLargestOrder) history_[index - kLargestOrder - 1].reset();
   x_before_ = x;
   return update(x, index, order_of(index), {});
 }

@@ -50,7 +50,7 @@ class UniPcSampler final : public Sampler {
   std::vector<SampledLevel> levels_;
   double initial_scale_;
   std::vector<SampleStep> plan_;
-  std::vector<Tensor> history_;  ///< clean images, one for each evaluation so far
+  std::vector<Tensor> history_;  ///< clean images, by evaluation; those that no order reaches are undefined
   Tensor x_before_;              ///< corrected x at the start of the last step
 };
 

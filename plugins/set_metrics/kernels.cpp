@@ -39,7 +39,7 @@ Tensor influence(const Sums& own, const Tensor& across, double others, bool is_u
 
 Kernel polynomial_kernel() {
   return [](const Tensor& x, const Tensor& y) {
-    Tensor base = x.mm(y.t()).to(at::kDouble).div_(static_cast<double>(x.size(1))).add_(1);
+    Tensor base = x.to(at::kDouble).mm(y.to(at::kDouble).t()).div_(static_cast<double>(x.size(1))).add_(1);
     return base * base * base;
   };
 }

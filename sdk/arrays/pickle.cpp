@@ -14,6 +14,24 @@ namespace {
 constexpr std::size_t kMaxNodes = std::size_t{1} << 22;
 constexpr std::size_t kMaxRebuilt = std::size_t{1} << 22;  // entries copied from lists into dicts
 
+/// The bytes of the string, numbers or name that a value owns; what it only refers to does not count.
+std::uint64_t size_of(const PickledNode& node) {
+  const auto of_numbers = [](const std::vector<std::int64_t>& numbers) {
+    return numbers.size() * sizeof(std::int64_t);
+  };
+  if (const auto* text = node.as<std::string>()) return text->size();
+  if (const auto* name = node.as<PickledName>()) return name->name.size();
+  if (const auto* type = node.as<PickledArrayType>()) return type->name.size();
+  if (const auto* storage = node.as<PickledStorage>()) return storage->key.size();
+  if (const auto* tensor = node.as<PickledTensor>()) {
+    return tensor->storage.key.size() + of_numbers(tensor->sizes) + of_numbers(tensor->strides);
+  }
+  if (const auto* array = node.as<PickledArray>()) {
+    return array->type.size() + of_numbers(array->shape) + array->bytes.size();
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string PickleSource::bytes(std::uint64_t count) {
@@ -52,7 +70,10 @@ std::string PickleSource::line() {
 class PickleMachine {
  public:
   PickleMachine(PickleSource& source, PickleNames names, Pickle& result)
-      : in_(source), is_numpy_(names == PickleNames::numpy), result_(result) {}
+      : in_(source),
+        is_numpy_(names == PickleNames::numpy),
+        result_(result),
+        most_bytes_(4 * source.left() + (std::uint64_t{64} << 20)) {}
 
   void run() {
     while (step(in_.byte())) {
@@ -199,6 +220,7 @@ class PickleMachine {
     if (result_.nodes_.size() == kMaxNodes) throw Error(text("holds more than ", kMaxNodes, " values"));
     PickledNode& node = result_.nodes_.emplace_back();
     node.data = std::move(value);
+    count(node);
     stack_.push_back(&node);
     return true;
   }
@@ -206,6 +228,12 @@ class PickleMachine {
     if (stack_.size() == kMaxNodes) throw Error(text("holds more than ", kMaxNodes, " values"));
     stack_.push_back(node);
     return true;
+  }
+
+  /// A few bytes can copy a long string that is already there. Arrays of NumPy are copied twice.
+  void count(const PickledNode& node) {
+    bytes_ += size_of(node);
+    if (bytes_ > most_bytes_) throw Error(text("makes values of more than ", most_bytes_, " bytes in all"));
   }
 
   PickledNode* top() const {
@@ -315,7 +343,11 @@ class PickleMachine {
   bool build() {
     const PickledNode* attributes = pop();
     if (top()->as<PickledDict>() != nullptr && attributes->as<PickledDict>() != nullptr) return true;
-    if (is_numpy_) return set_numpy_state(*top(), *attributes), true;
+    if (is_numpy_) {
+      set_numpy_state(*top(), *attributes);
+      count(*top());
+      return true;
+    }
     throw Error(text("sets the state of ", describe(*top()), ", which is refused: only ", known(), " are read"));
   }
 
@@ -337,6 +369,8 @@ class PickleMachine {
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint64_t, PickledNode*> memo_;
   std::size_t rebuilt_ = 0;
+  std::uint64_t bytes_ = 0;  ///< of all values so far; see `size_of`
+  std::uint64_t most_bytes_;
 };
 
 Pickle::Pickle(PickleSource& source, PickleNames names) { PickleMachine(source, names, *this).run(); }

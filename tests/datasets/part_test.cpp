@@ -138,6 +138,12 @@ TEST_CASE("a fraction of all images shares none with the test part") {
   const auto half = open_part("zip", folder.path() / "odd.zip", "fraction = 0.5");
   const auto test = open_part("zip", folder.path() / "odd.zip", "split = \"test\"\ntest_fraction = 0.5");
   CHECK(half->size() + test->size() == 5);
+  // 0.55 * 90 is above 49.5 by rounding, and 0.45 * 90 is 40.5.
+  write_zip(folder.path() / "ninety.zip", NamedBytes(all.begin(), all.begin() + 90));
+  const auto most = open_part("zip", folder.path() / "ninety.zip", "fraction = 0.55");
+  const auto rest = open_part("zip", folder.path() / "ninety.zip", "split = \"test\"\ntest_fraction = 0.45");
+  CHECK(most->size() == 49);
+  CHECK(rest->size() == 41);
 }
 
 TEST_CASE("a smaller fraction is contained in a larger one, and in its part") {

@@ -151,6 +151,13 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
   CHECK(contains(read_file(folder.path() / "runs/small/report.html"), "Real images against real ones: the floor"));
   const Outcome all = evaluate("runs/small --num 8 --steps 2 --floor", folder.path());
   CHECK_MESSAGE(contains(all.out, ", floor "), all.out);
+  // A score of one set alone needs no reference, but as a floor that of the reference's own images.
+  const std::string alone =
+      "runs/small --num 8 --steps 2 --set evaluate.reference_num=50 --floor --json --set "
+      "'evaluate.judges=[{type=\"pixels\",metrics=[{type=\"inception_score\"},{type=\"kernel_distance\"}]}]'";
+  const Outcome computed = evaluate(alone, folder.path()), cached = evaluate(alone, folder.path());
+  CHECK_MESSAGE(cached.status == 0, cached.err);
+  CHECK(cached.out == computed.out);
 }
 
 TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {

@@ -64,6 +64,18 @@ TEST_CASE("a pickle that names anything but arrays is refused, and nothing in it
   CHECK_THROWS_WITH_AS(read_statistics(evaluation_file("object.pkl")), doctest::Contains("object.pkl"), Error);
 }
 
+TEST_CASE("a small pickle that copies a long string many times is refused before it fills the memory") {
+  const TemporaryFolder folder;
+  const std::string length("\0\0\x10\0", 4);  // 1 MiB
+  std::string pickle =
+      "\x80\x02X" + length + std::string(std::size_t{1} << 20, 'a') + "q\x02" + "c_codecs\nencode\nq\x01";
+  for (int i = 0; i < 1000; ++i) pickle += "h\x01h\x02\x85R";
+  pickle += '.';
+  const fs::path path = folder.path() / "copies.pkl";
+  write_file(path, pickle);
+  CHECK_THROWS_WITH_AS(read_statistics(path), doctest::Contains("makes values of more than "), Error);
+}
+
 TEST_CASE("every truncated pickle is refused by name") {
   const TemporaryFolder folder;
   const std::string bytes = read_file(evaluation_file("numpy1_protocol4.pkl"));

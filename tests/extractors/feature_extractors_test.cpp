@@ -1,3 +1,5 @@
+#include <ATen/autocast_mode.h>
+
 #include <cmath>
 
 #include "casdm/error.h"
@@ -28,6 +30,18 @@ TEST_CASE("resizing keeps an image of a single colour, and a ramp stays a ramp")
   // Four pixels become one with their mean; at the edges the filter is cut off.
   const Tensor inside = feature(*extractor, ramp, "spatial")[0][0][0].narrow(0, 2, 4);
   CHECK(largest_difference(inside, 4 * at::arange(2, 6, at::kFloat) + 1.5) < 1e-5);
+}
+
+TEST_CASE("images are resized in their own precision under autocast") {
+  const auto extractor = make_extractor("pixels", 32, "size = 8", 1);
+  const Tensor images = fill(1, {1, 1, 32, 32});
+  const Tensor expected = feature(*extractor, images, "flat");
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const Tensor features = feature(*extractor, images, "flat");
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  CHECK(at::equal(features, expected));
 }
 
 TEST_CASE("features of random patches approximate a Gaussian kernel on patches") {

@@ -127,6 +127,23 @@ TEST_CASE("resized measures the resized images") {
   CHECK(max_relative_difference(value("resized", "size = 32\nmetric = {type = \"ssim\"}"), larger) < 1e-5);
 }
 
+TEST_CASE("a metric inside a decorator is made for the square images that it gets") {
+  const Tensor a = fill(3, {2, 3, 8, 20}), b = fill(4, {2, 3, 8, 20});
+  MetricLoss::Spec spec;
+  spec.image = ImageShape{3, 8, 20};
+  spec.factory = &factory();
+  for (const char* type : {"resized", "patch"}) {
+    CAPTURE(type);
+    const auto metric = make<MetricLoss>(
+        type, "size = 8\nmetric = {type = \"feature_mmd\", queue = 0, extractor = {type = \"pixels\"}}", spec);
+    CHECK(measure(*metric, a, b).isfinite().all().item<bool>());
+    CHECK_NOTHROW(make<MetricLoss>(type,
+                                   "size = 8\nmetric = {type = \"feature_mmd\", extractor = {type = "
+                                   "\"random_patches\", scales = 1}}",
+                                   spec));
+  }
+}
+
 TEST_CASE("decorators nest") {
   const Tensor nested = value("resized",
                               "size = 16\nmetric = {type = \"patch\", size = 16, metric = {type = \"sum\", terms = "

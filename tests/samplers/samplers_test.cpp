@@ -1,4 +1,6 @@
 #include <ATen/ATen.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -40,6 +42,17 @@ std::vector<Named> all_samplers(int steps) {
           {"heun", n + "spacing = \"leading\""}};
 }
 
+/// Counts the bytes of tensors that live on this thread.
+struct LiveBytes : c10::MemoryReportingInfoBase {
+  std::int64_t bytes = 0;
+
+  void reportMemoryUsage(void* /*ptr*/, std::int64_t size, std::size_t /*allocated*/, std::size_t /*reserved*/,
+                         c10::Device /*device*/) override {
+    bytes += size;
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+};
+
 Tensor starting_noise(at::ScalarType type = at::kDouble) {
   return at::empty({2, 3, 4, 4}, at::kDouble).normal_(0, 1, make_generator(7)).to(type);
 }
@@ -79,6 +92,27 @@ TEST_CASE("samples keep shape and dtype, repeat with their seed, and do not depe
       CHECK(run_sampler(*sampler, model, x_T, 1).equal(first));
       CHECK(run_sampler(*sampler, model, x_T, 2).equal(first) != named.is_stochastic);
     }
+  }
+}
+
+TEST_CASE("a sampler keeps as much memory in the middle of a long trajectory as near its start") {
+  const auto schedule = make_schedule("linear", 100);
+  for (const Named& named : all_samplers(40)) {
+    INFO(named.type, " ", named.options);
+    const auto sampler = make_sampler(named.type, named.options, schedule);
+    const auto counted = std::make_shared<LiveBytes>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counted);
+    std::vector<std::int64_t> bytes;
+    const EstimateFn model = gaussian_model(schedule);
+    run_sampler(
+        *sampler,
+        [&](const Tensor& x_t, const Tensor& t) {
+          bytes.push_back(counted->bytes);
+          return model(x_t, t);
+        },
+        starting_noise());
+    CHECK(bytes.at(10) > 0);
+    CHECK(bytes.at(30) == bytes.at(10));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/config/key_path.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "framework/training/log_file.h"
@@ -176,6 +177,24 @@ TEST_CASE("a frozen module has no dropout, as in sampling") {
   const Checkpoint with = run(small_experiment(folder.path(), "with", toml));
   const Checkpoint without = run(small_experiment(folder.path(), "without", toml, {"head.theta.dropout=0.0"}));
   CHECK(sha256_of_file(with.path() / "weights.safetensors") == sha256_of_file(without.path() / "weights.safetensors"));
+}
+
+TEST_CASE("a teacher has the dropout of the network that it follows") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "source", single_head(), {"optimizer.learning_rate=1e-2"}));
+  const std::string toml = "[head]\ntype = \"consistency\"\nfirst_steps = 1000\nlast_steps = 1000\n" +
+                           single_head().substr(single_head().find("[head.theta]")) +
+                           "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "source").string() + "\"\n";
+  const auto loss = [&](const std::string& dropout) {
+    run(small_experiment(folder.path(), dropout, toml,
+                         {"train.total_images=4", "log.every_images=4", "head.theta.dropout=" + dropout}));
+    const Value line = records(folder.path() / dropout).back();
+    return find_path(line, "loss.consistency.mean")->as_number();
+  };
+  // At times this close to one another, only different dropout makes the two networks differ much.
+  const double without = loss("0.0"), with = loss("0.5");
+  MESSAGE("loss without dropout ", without, ", with ", with);
+  CHECK(with < 2 * without);
 }
 
 TEST_CASE("a module that was frozen cannot be trained after a resume, nor the other way round") {
