@@ -32,6 +32,12 @@ std::vector<std::string> up_to(const std::string& limit, const SeenImages& image
   return {images.hashes.begin(), end};
 }
 
+std::vector<std::string> common(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  std::vector<std::string> both;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+  return both;
+}
+
 /// The largest hash up to which both sets are known in full; empty: there is no limit.
 std::string common_limit(const SeenImages& a, const SeenImages& b) {
   std::string limit;
@@ -81,11 +87,12 @@ SeenImages seen_images_from(const Value& value) {
   return {smallest(std::move(hashes))};
 }
 
+bool have_common(const SeenImages& a, const SeenImages& b) { return !common(a.hashes, b.hashes).empty(); }
+
 std::string remark_on(const SeenImages& seen, const SeenImages& reference, const std::string& name) {
   const std::string limit = common_limit(seen, reference);
   const std::vector<std::string> trained = up_to(limit, seen), judged = up_to(limit, reference);
-  std::vector<std::string> both;
-  std::set_intersection(trained.begin(), trained.end(), judged.begin(), judged.end(), std::back_inserter(both));
+  const std::vector<std::string> both = common(trained, judged);
   if (both.empty() || both.size() == trained.size()) return "";
   const std::string images = text(both.size(), " of the ", judged.size());
   return text("the run was trained with ",

@@ -25,6 +25,9 @@ SeenImages seen_images(std::int64_t count, const std::function<std::string(std::
 /// The images of `dataset`. Of more than 2^20 it considers that many, spread evenly.
 SeenImages seen_images(const Dataset& dataset, const DataOptions& options);
 
+/// Whether an image is in both sets.
+bool have_common(const SeenImages& a, const SeenImages& b);
+
 /// Those of both sets.
 SeenImages merged(const SeenImages& a, const SeenImages& b);
 

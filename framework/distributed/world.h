@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "casdm/error.h"
+#include "framework/support/attributed_error.h"
 
 namespace casdm {
 
 /// Another process of the run has failed, has disappeared or has not joined.
-class ProcessLost : public Error {
+class ProcessLost : public Error, public Attributed {
  public:
   ProcessLost(const std::string& message, bool is_told) : Error(message), is_told_(is_told) {}
 

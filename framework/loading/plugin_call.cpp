@@ -13,6 +13,7 @@
 #include "casdm/text.h"
 #include "framework/loading/crash_message.h"
 #include "framework/loading/global_state.h"
+#include "framework/support/attributed_error.h"
 #include "framework/support/exception_message.h"
 
 namespace casdm {
@@ -23,10 +24,6 @@ thread_local std::string t_time;
 thread_local const ComponentConfig* t_running_config = nullptr;
 
 /// An exception whose message already names the component.
-struct Attributed {
-  virtual ~Attributed() = default;
-};
-
 template <class E>
 class AttributedError final : public E, public Attributed {
  public:

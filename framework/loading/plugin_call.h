@@ -28,8 +28,8 @@ class CallTime {
 
 /// To be called in `catch (...)` around code of the plugin that owns `component`: rethrows what was caught, prefixed
 /// with the component's location in the experiment and the CallTime. ConfigError and Error keep their type; everything
-/// else becomes a PluginError, but exhausted memory an OutOfMemory that names the component at its end. Exceptions that
-/// this function has already thrown, for a component inside, pass unchanged.
+/// else becomes a PluginError, but exhausted memory an OutOfMemory that names the component at its end. `Attributed`
+/// ones pass unchanged: those that this function has already thrown, for a component inside, and the loss of a process.
 /// @param failure  "failed", "could not be made"
 [[noreturn]] void throw_attributed(const ComponentConfig& component, const char* failure);
 

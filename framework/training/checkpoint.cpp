@@ -182,7 +182,7 @@ void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::in
                          ", which training did not write"));
       }
       remove_unless_held(all[i]);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {  // one of the file system, too
       warn(text("an old checkpoint: ", error.what()));
     }
   }

@@ -188,11 +188,12 @@ NamedTensors ExperimentMetrics::state() const {
 
 ExperimentMetrics::Chosen ExperimentMetrics::chosen(const Term& term, const TrainingBatch& batch) const {
   const bool is_part = batch.t.is_same(part_.t);
-  const Tensor all = is_part ? term.selection.chosen(part_.t_of_batch, part_.seeds_of_batch)
-                             : term.selection.chosen(batch.t.to(at::kCPU, at::kDouble), batch.seeds);
+  const auto in_batch = [&] { return term.selection.chosen(batch.t.to(at::kCPU, at::kDouble), batch.seeds); };
+  const Tensor all = part_.t.defined() ? term.selection.chosen(part_.t_of_batch, part_.seeds_of_batch) : in_batch();
   const Tensor counts = at::tensor({all.sum().item<double>(), static_cast<double>(all.size(0))}, at::kFloat);
-  if (term.options.mean == MetricMean::active) world_.sum(counts);
-  return {is_part ? all.narrow(0, part_.first, batch.t.size(0)) : all,
+  if (term.options.mean == MetricMean::active)
+    world_.sum(counts);  // of the whole batch, not of a part of all processes
+  return {is_part ? all.narrow(0, part_.first, batch.t.size(0)) : in_batch(),
           term.selection.gradient_factor(counts[0].item<double>(), counts[1].item<double>())};
 }
 

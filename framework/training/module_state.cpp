@@ -42,6 +42,7 @@ class Handles final : public Module {
 
 struct ModuleState::Division {
   World& world;
+  MakeOptimizer make_optimizer;
   std::vector<FlatRange> ranges;  ///< by rank
   std::vector<std::string> state_names;
   std::optional<DividedTensors> optimizer, average;
@@ -74,8 +75,8 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
   own_ = flat_;
   if (sharers != nullptr && is_trainable()) {
     const auto shares = shares_of_parameters(flat_, static_cast<std::size_t>(sharers->size()));
-    division_ =
-        std::make_shared<Division>(Division{*sharers, {}, state_of_divided(make_optimizer, flat_, name()), {}, {}});
+    division_ = std::make_shared<Division>(
+        Division{*sharers, make_optimizer, {}, state_of_divided(make_optimizer, flat_, name()), {}, {}});
     for (const ParameterRange& share : shares) division_->ranges.push_back(share.flat);
     own_ = parameters_of(flat_, shares[static_cast<std::size_t>(sharers->rank())]);
   }
@@ -190,6 +191,14 @@ void ModuleState::restart_averages() {
   for (const Tensor& average : averages_) average.copy_(own_.weights);
 }
 
+void ModuleState::restart_share() {
+  restart_averages();
+  if (!optimizer_) return;
+  optimizer_ = division_->make_optimizer(own_);
+  optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
+  division_->optimizer.emplace(division_->state_names, optimizer_state(), division_->world);
+}
+
 void ModuleState::update_averages(const AverageTime& now, const Tensor& defect) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
@@ -210,12 +219,17 @@ void ModuleState::follow(const ModuleState& source, double decay, const Tensor& 
   for (std::size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_(values[i].second);
 }
 
-void ModuleState::swap_ema() {
+void ModuleState::swap_ema(const Tensor& scratch) {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
-  const Tensor kept = own_.weights.clone();
-  own_.weights.copy_(averages_.front());
-  averages_.front().copy_(kept);
+  for (std::int64_t begin = 0; begin < own_.weights.numel(); begin += scratch.numel()) {
+    const std::int64_t count = std::min(scratch.numel(), own_.weights.numel() - begin);
+    const Tensor weights = own_.weights.narrow(0, begin, count), average = averages_.front().narrow(0, begin, count);
+    const Tensor kept = scratch.narrow(0, 0, count);
+    kept.copy_(weights);
+    weights.copy_(average);
+    average.copy_(kept);
+  }
 }
 
 NamedTensors ModuleState::weights() const { return state(*module_.module); }

@@ -88,13 +88,17 @@ class ModuleState {
   void update_averages(const AverageTime& now, const Tensor& defect = Tensor());
 
   /// Exchanges the weights of this process's share and their main average; calling it twice changes nothing.
-  void swap_ema();
+  /// @param scratch  at least one number, like the weights; with more it is faster. Nothing else is allocated
+  void swap_ema(const Tensor& scratch);
 
   /// If the module is divided, gets the weights of the other processes' shares; all must call it.
   void share_weights();
 
   /// Begins the averages at the present weights.
   void restart_averages();
+
+  /// The same for a divided module before its first step, and its optimizer anew: either may have copied other weights.
+  void restart_share();
 
   /// The averages, main one first.
   const std::vector<AverageRule>& rules() const { return rules_; }

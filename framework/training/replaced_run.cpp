@@ -19,6 +19,7 @@
 #include "framework/training/checkpoint.h"
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/ema_snapshots.h"
+#include "framework/training/log_file.h"
 
 namespace casdm {
 
@@ -130,11 +131,11 @@ RunFolder locked_run(const fs::path& path) {
   return run;
 }
 
+/// The log may hold a resume before the first step.
 bool has_taken_a_step(const RunFolder& run) {
   const auto checkpoints = Checkpoint::all(run);
-  std::error_code ignored;
-  const std::uintmax_t logged = fs::file_size(run.log(), ignored);
-  return (!ignored && logged > 0) || (!checkpoints.empty() && checkpoints.back().first > 0);
+  const bool has_logged = end_of_lines(run.log(), Checkpoint::kMostImages) > end_of_lines(run.log(), 0);
+  return has_logged || (!checkpoints.empty() && checkpoints.back().first > 0);
 }
 
 void set_aside(const fs::path& path, const fs::path& aside) {

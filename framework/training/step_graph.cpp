@@ -172,10 +172,16 @@ void StepGraph::record(const DrawnBatch& drawn) {
   try {
     const TensorMemory memory([this] { return changing(); });
     recorded_ = {};
+    const NamedTensors before = changing();
     graph_ = record_graph(device_, [&] {
       const Recording recording(std::move(seeds));
       work_.compute(inputs_.drawn, recorded_);
     });
+    const NamedTensors after = changing();
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (before[i].second.data_ptr() == after[i].second.data_ptr()) continue;
+      throw Error(text(before[i].first, " is replaced by another tensor in a step; a replay would change the old one"));
+    }
   } catch (const std::exception& error) {
     refuse(exception_message(error));
   }

@@ -53,6 +53,9 @@ class TrainingEvaluation {
   /// starts again, and until then the earlier one counts.
   std::int64_t best_images() const { return best_images_; }
 
+  /// Begins the search for the best again.
+  void forget_best() { has_best_ = false; }
+
  private:
   ImageStream stream() const;
   void read_log();

@@ -37,9 +37,8 @@ std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const L
   World* const sharers = options.train.shard_optimizer && world.size() > 1 ? &world : nullptr;
   std::vector<ModuleState> result;
   for (const NamedModule& module : modules) {
-    const auto make = [&, plugins = host.get(), own = options.optimizer.of(module.name)](const Optimizer::Spec& spec) {
-      return make_optimizer(*plugins, own, module.name, spec);
-    };
+    const auto make = [plugins = host.get(), own = options.optimizer.of(module.name), name = module.name](
+                          const Optimizer::Spec& spec) { return make_optimizer(*plugins, own, name, spec); };
     result.emplace_back(module, make, options.ema, device, sharers);
   }
   return result;
@@ -266,7 +265,10 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
   }
   if (is_divided()) restored_ = parts;
   const std::optional<DataFingerprint> before = data_of(checkpoint);
-  if (before && !difference(*before, data_).empty()) seen_ = merged(seen_, seen_of(checkpoint));
+  // The checkpoint knows data of before an earlier resume, too. A data set that was only moved has other places.
+  const SeenImages earlier = seen_of(checkpoint);
+  const bool is_other = before && !difference(*before, data_).empty();
+  if (is_other || have_common(seen_, earlier)) seen_ = merged(seen_, earlier);
   try {
     const Value& numbers = checkpoint.numbers();
     images_ = checkpoint.images();
@@ -299,7 +301,7 @@ void TrainingState::follow_first(World& world) {
 void TrainingState::follow_divided() {
   const bool is_new = world_.take_from_first(std::string(restored_.empty() ? "new" : "restored")) == "new";
   for (ModuleState& module : modules) {
-    if (is_new && module.is_divided()) module.restart_averages();
+    if (is_new && module.is_divided()) module.restart_share();
     if (is_new) continue;
     module.optimizer_part().distribute(part_of(restored_["optimizer"], module.name()));
     for (std::size_t i = 0; i < module.rules().size(); ++i) {

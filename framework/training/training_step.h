@@ -32,9 +32,9 @@ class TrainingStep {
                c10::Device device, std::function<bool()> is_interrupted, World& world = World::alone());
 
   /// Takes the step with this process's part of the batch; a module that gets no gradient stays unchanged. If
-  /// interrupted between two parts of the batch, returns nothing and leaves the state as it was. The same holds for
-  /// exceptions before the update: NotFinite if a loss or gradient is not finite (in fp16 the module's step is skipped
-  /// instead), PluginError if a component violates its contract.
+  /// interrupted between two parts of the batch, returns nothing and leaves the state as it was, but for buffers that a
+  /// network changes. The same holds for exceptions before the update: NotFinite if a loss or gradient is not finite
+  /// (in fp16 the module's step is skipped instead), PluginError if a component violates its contract.
   ///
   /// On a GPU the host need not know the numbers of a step before it queues the update: the device itself leaves the
   /// state as it is if they are not finite. They are then read in the next step, once its work is queued, or by

@@ -163,16 +163,22 @@ bool Checkpoints::finish_after_failure() {
 
 void Checkpoints::save_as_best() {
   save();
+  // The training may have been resumed from a copy of a checkpoint, under another name.
+  const auto own = Checkpoint::all(run_);
+  const std::filesystem::path last(last_);
+  const auto is_last = [&](const auto& entry) { return entry.second.filename() == last.filename(); };
+  if (std::none_of(own.begin(), own.end(), is_last)) write(content());
   keep_as_best(run_, last_);
 }
 
-void Checkpoints::restore_best(std::int64_t images) {
+bool Checkpoints::restore_best(std::int64_t images) {
   for (const auto& [seen, path] : Checkpoint::all(run_)) {
     if (seen != images) continue;
     if (best_checkpoint(run_) != path) keep_as_best(run_, path);
-    return;
+    return true;
   }
   forget_best(run_);
+  return false;
 }
 
 void Checkpoints::remove_old() {
@@ -229,7 +235,12 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
   tasks_.push_back(drawing_);
   tasks_.push_back(judging_);
   if (!evaluation.options().keep_best.empty() && evaluation.is_wanted()) {
-    checkpoints_.restore_best(evaluation.best_images());
+    const std::int64_t best = evaluation.best_images();
+    if (!checkpoints_.restore_best(best) && best >= 0) {
+      evaluation.forget_best();
+      progress.say(text("warning: the run no longer has its best checkpoint, at ", best, " images, so the search for ",
+                        "the best starts again with the next evaluation"));
+    }
   }
 }
 

@@ -77,8 +77,8 @@ class Checkpoints {
   /// Saves the state and marks it as the best one. Throws like `save` and `keep_as_best`.
   void save_as_best();
 
-  /// Marks the checkpoint of this many images as the best one, if it exists and is not marked yet.
-  void restore_best(std::int64_t images);
+  /// Marks the checkpoint of this many images as the best one, if it is not marked yet; false: it does not exist.
+  bool restore_best(std::int64_t images);
 
   /// "the last good checkpoint is RUN/checkpoints/...", or that there is none. Waits for one that is being written.
   std::string last_good();

@@ -128,6 +128,19 @@ TEST_CASE("other optimisers that are sharded do the same, too, with more process
   }
 }
 
+TEST_CASE("a sharded optimiser that remembers the first weights begins with those of [[init]] in every process") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  train(folder.path(), 1, "small.toml --set train.total_images=24 --set run.name=source");
+  const std::string start =
+      "small.toml --set train.total_images=24 --set 'optimizer={type=\"anchored\", learning_rate=1e-2}' --set "
+      "'init=[{module=\"theta\", from=\"runs/source\"}]'" +
+      kPlugins + " --set run.name=";
+  train(folder.path(), 2, start + "whole");
+  train(folder.path(), 2, start + "shared" + kShard);
+  check_same_files(folder.path() / "runs/whole", folder.path() / "runs/shared");
+}
+
 TEST_CASE("a run can be resumed with another number of processes, sharded or not") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), kEverything);

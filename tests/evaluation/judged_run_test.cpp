@@ -103,6 +103,10 @@ TEST_CASE("an evaluation warns if its reference holds some of the images that th
       folder.path());
   REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
   CHECK(contains(warnings("half.toml"), all));
+  // Nor does a later resume, with the data of the one before, forget it.
+  const Outcome further = shell("casdm train --resume runs/small --set train.total_images=24" + kPlugin, folder.path());
+  REQUIRE_MESSAGE(further.status == 0, further.err);
+  CHECK(contains(warnings("half.toml"), all));
 }
 
 TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, and not kept as the run's") {

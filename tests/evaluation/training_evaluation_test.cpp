@@ -125,6 +125,40 @@ TEST_CASE("scores measured differently after a resume do not compete with earlie
   CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000032");
 }
 
+TEST_CASE("the search for the best starts anew where the run no longer has that checkpoint") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kTrainingJudges);
+  REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=8", folder.path()).status == 0);
+  const fs::path run = folder.path() / "runs/small";
+  std::string log = read_file(run / "metrics.jsonl");
+  const std::size_t value = log.find("\"value\":", log.find("\"evaluation\"")) + 8;
+  log.replace(value, log.find(',', value) - value, "-1000");  // no later score is as good
+  write_file(run / "metrics.jsonl", log);
+  SUBCASE("it was removed") {
+    REQUIRE(
+        run_casdm("train --resume runs/small --set train.total_images=12 --set evaluate.every_images=0", folder.path())
+            .status == 0);
+    fs::remove_all(run / "checkpoints/000000000008");
+    fs::remove(run / "checkpoints/best");
+    const Outcome resumed =
+        run_casdm("train --resume runs/small --set train.total_images=16 --set evaluate.every_images=8", folder.path());
+    REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+    CHECK_MESSAGE(contains(resumed.err, "warning: the run no longer has its best checkpoint, at 8 images"),
+                  resumed.err);
+    CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000016");
+  }
+  SUBCASE("a copy of it under another name is resumed and judged first") {
+    write_file(run / "metrics.jsonl", "");  // the evaluation is made up for
+    fs::rename(run / "checkpoints/000000000008", run / "checkpoints/keep");
+    fs::remove(run / "checkpoints/best");
+    for (int time = 0; time < 2; ++time) {
+      const Outcome resumed = run_casdm("train --resume runs/small/checkpoints/keep", folder.path());
+      REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+      CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000008");
+    }
+  }
+}
+
 TEST_CASE("the search for the best starts anew when a resume draws samples differently") {
   for (const std::string change :
        {"sampler.clip=none", "guidance.interval=[0.0,0.5]", "sampler.num_inference_steps=3"}) {

@@ -100,6 +100,10 @@ TEST_CASE("a run that a killed process had set aside comes back, or is replaced 
     fs::create_directory(earlier.run / "checkpoints");
     fs::copy(earlier.aside / "checkpoints/000000000024", earlier.run / "checkpoints/000000000000",
              fs::copy_options::recursive);
+    SUBCASE("once") {}
+    SUBCASE("and again after a resume") {
+      write_file(earlier.run / "metrics.jsonl", "{\"resumed\":true,\"images\":0,\"step\":0}\n");
+    }
     const Outcome refused = shell(kTrain, earlier.folder.path());
     CHECK(refused.status == 2);
     CHECK_MESSAGE(contains(refused.err, "small.replaced\", where the run that "), refused.err);

@@ -11,6 +11,7 @@
 
 #include "casdm/dataset.h"
 #include "framework/composition/attributed.h"
+#include "framework/distributed/world.h"
 #include "framework/loading/global_state.h"
 #include "framework/support/exception_message.h"
 #include "support/messages.h"
@@ -49,6 +50,8 @@ TEST_CASE("any exception of a component gets file, key and component, and keeps 
   const auto own = throwing([] { throw Error("no disk"); });
   CHECK(message_of<Error>(size_of(own)) == place + "no disk");
   CHECK_THROWS_AS(own.call(&Dataset::size), Error);
+  const auto lost = throwing([] { throw ProcessLost("rank 1 is gone", false); });  // no component's fault
+  CHECK(message_of<ProcessLost>(size_of(lost)) == "rank 1 is gone");
   const auto config = throwing([] { throw ConfigError("48 is odd"); });
   CHECK(message_of<ConfigError>(size_of(config)) == place + "48 is odd");
   const auto other = throwing([] { throw std::runtime_error("oops"); });

@@ -221,6 +221,11 @@ TEST_CASE("replayed steps train bit for bit with a metric that remembers earlier
               {"metrics=[{type=\"feature_mmd\", queue=6, extractor={type=\"pixels\", size=4}}]"});
 }
 
+TEST_CASE("a step with a metric that replaces its buffer is not replayed, since the graph would change the old one") {
+  is_not_replayed("rebinding", "rebinding_l1.sum is replaced by another tensor in a step", single_head(),
+                  {"metrics=[{type=\"rebinding_l1\"}]"});
+}
+
 TEST_CASE("replayed steps train bit for bit with every noise schedule, timestep sampler, optimizer and augmentation") {
   const std::pair<std::string, std::string> tables[] = {{"noise_scheduler", "noise"},
                                                         {"timestep_sampler", "timesteps"},

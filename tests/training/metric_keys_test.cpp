@@ -16,16 +16,26 @@ using namespace casdm::testing;
 
 namespace {
 
+/// Two processes with the same images.
+struct TwoAlike final : World {
+  int size() const override { return 2; }
+  void sum(const Tensor& tensor) override { tensor.mul_(2); }
+  Tensor gather(const Tensor& own) override { return at::cat({own, own}); }
+  Tensor gather_with_gradient(const Tensor& own) override { return gather(own); }
+};
+
 /// The metrics of a small experiment on a flow, and batches of it.
 struct Metrics {
-  explicit Metrics(const std::string& metric)
-      : experiment(small_experiment(folder.path(), "metrics", single_head() + "[[metrics]]\ntype = \"l1\"\n" + metric,
-                                    {"noise={type=\"flow\", t_max=0.999}", "sampler.spacing=\"trailing\""})) {}
+  explicit Metrics(const std::string& metric, const std::string& type = "l1", World& world = World::alone())
+      : experiment(small_experiment(folder.path(), "metrics",
+                                    single_head() + "[[metrics]]\ntype = \"" + type + "\"\n" + metric,
+                                    {"noise={type=\"flow\", t_max=0.999}", "sampler.spacing=\"trailing\""})),
+        metrics(experiment, *model.schedule, c10::Device(c10::kCPU), world) {}
 
   TemporaryFolder folder;
   LoadedExperiment experiment;
   Model model = make_model(experiment, 0);
-  ExperimentMetrics metrics{experiment, *model.schedule, c10::Device(c10::kCPU)};
+  ExperimentMetrics metrics;
 
   /// Images at these times; image i has seed 100 + i.
   TrainingBatch batch(const std::vector<double>& t) const {
@@ -177,6 +187,22 @@ TEST_CASE("the mean over active images is over the whole batch, however it is di
     parts.push_back(m.evaluate(part, prediction.narrow(0, first, 2)).gradient / 2);  // of an objective over four images
   }
   CHECK(at::allclose(at::cat(parts), expected));
+}
+
+TEST_CASE("with several processes, too, a metric with a memory counts active images over the whole batch") {
+  const std::string range = "noise_range = [0.0, 0.4]\nnoise_unit = \"flow_time\"\n";
+  TwoAlike world;
+  Metrics over_batch(range, "relative_l1", world), over_active(range + "mean = \"active\"\n", "relative_l1", world);
+  const std::vector<double> t = {0.1, 0.9, 0.35, 0.3};  // all but one are active
+  const Tensor prediction = fill(3, {2, 3, 16, 16});
+  for (const std::int64_t first : {0, 2}) {
+    const auto gradient = [&](Metrics& m) {
+      const TrainingBatch part = m.batch({t[static_cast<std::size_t>(first)], t[static_cast<std::size_t>(first) + 1]});
+      m.metrics.set_part({part.t, first, at::tensor(t, at::kDouble), m.batch(t).seeds});
+      return m.evaluate(part, prediction).gradient;
+    };
+    CHECK(at::allclose(gradient(over_active), gradient(over_batch) * (4.0 / 3)));
+  }
 }
 
 TEST_CASE("a metric ends after until_images, and every nth step has n times its weight") {

@@ -47,10 +47,29 @@ class RelativeL1 final : public NetworkOf<MetricLoss> {
   Tensor sum_, seen_;
 };
 
+/// L1 with the sum of its values so far, which is another tensor after each batch.
+class RebindingL1 final : public MetricLoss {
+ public:
+  using Options = NoOptions;
+
+  RebindingL1(const Options&, const Spec&) : sum_(at::zeros({1})) {}
+  NamedTensors buffers() const override { return {{"sum", sum_}}; }
+  MetricInfo info() const override { return {.is_per_image = false, .has_state = true}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    const Tensor value = (prediction - target.front()).abs().mean().view({1});
+    sum_ = sum_.to(value.device()) + value.detach();
+    return value;
+  }
+
+ private:
+  Tensor sum_;
+};
+
 }  // namespace
 
 void add_metrics(PluginRegistrar& plugin) {
   plugin.add<GatedL1>("gated_l1", "L1 by noise level.");
+  plugin.add<RebindingL1>("rebinding_l1", "L1 that replaces its buffer.");
   plugin.add<RelativeL1>("relative_l1", "L1 in units of its running mean.");
 }
 

@@ -7,4 +7,5 @@ CASDM_PLUGIN(plugin) {
   add_heads(plugin);
   add_metrics(plugin);
   add_networks(plugin);
+  add_optimizers(plugin);
 }

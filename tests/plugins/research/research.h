@@ -18,5 +18,6 @@ void add_paths(PluginRegistrar& plugin);
 void add_heads(PluginRegistrar& plugin);
 void add_metrics(PluginRegistrar& plugin);
 void add_networks(PluginRegistrar& plugin);
+void add_optimizers(PluginRegistrar& plugin);
 
 }  // namespace casdm::research
