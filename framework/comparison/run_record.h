@@ -48,8 +48,8 @@ struct RunRecord {
   const Measure* find(const std::string& name) const;
 };
 
-/// Lines of the log that cannot be read are left out with a warning. Throws ConfigError if `folder` is not a run folder,
-/// Error if it cannot be read.
+/// Lines of the log that cannot be read are left out with a warning. Throws ConfigError if `folder` is not a run
+/// folder, Error if it cannot be read.
 RunRecord read_run_record(const std::filesystem::path& folder);
 
 /// Calls `use` with each line of a run's metrics.jsonl, oldest first. Skips records of resumes and the unfinished lines
