@@ -347,7 +347,13 @@ void tell_apart(Comparison& comparison) {
   std::vector<RunRecord*> runs;
   for (ComparedArm& arm : comparison.arms) {
     for (ComparedRun& run : arm.runs) {
-      if (run.problem.empty()) runs.push_back(&run.record);
+      if (!run.problem.empty()) continue;
+      runs.push_back(&run.record);
+      for (Measure& measure : run.record.measures) {
+        const std::string& name = measure.score;
+        if (!measure.about.empty() || !(name.starts_with("loss.") || name.starts_with("statistic."))) continue;
+        add_settings_of_mean(measure.measuring, name, arm.experiment);
+      }
     }
   }
   tell_apart(runs);

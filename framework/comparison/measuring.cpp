@@ -4,11 +4,13 @@
 #include <array>
 #include <set>
 
+#include "casdm/options.h"
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/evaluation/telling_options.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -88,6 +90,29 @@ std::vector<std::string> labels_of(const std::string& key, const std::vector<Mea
     if (!asked_for.contains(value)) value = "own";
   }
   return labels;
+}
+
+/// The table of [[metrics]] whose loss `name` is, or is a part of, with the host's defaults and without the keys that
+/// leave the recorded loss as it is; null if it is none's.
+Value metric_of(const std::string& name, const Value& experiment) {
+  const Value* metrics = experiment.find("metrics");
+  if (metrics == nullptr || !metrics->is_array()) return {};
+  for (const Value& table : metrics->as_array()) {
+    const auto options = read_options<MetricOptions>(table);
+    const std::string term =
+        "loss.metric." + (options.name.empty() ? component_name(options.metric.type) : options.name);
+    if (name != term && !name.starts_with(term + ".")) continue;
+    Value result = table;
+    const Value of_host = write_options(options);
+    for (const auto& [key, value] : of_host.as_table()) result.set(key, value);
+    std::erase_if(result.as_table(), [](const Value::Member& member) {
+      static const std::set<std::string> of_training = {"name",      "weight",          "mean",   "warmup_images",
+                                                        "normalise", "normalise_power", "balance"};
+      return of_training.contains(member.first);
+    });
+    return result;
+  }
+  return {};
 }
 
 /// The same reference may have several names, such as two paths.
@@ -201,6 +226,17 @@ Measuring measuring_of_logged(const Value& evaluation, const std::string& name, 
     }
   }
   return result;
+}
+
+void add_settings_of_mean(Measuring& measuring, const std::string& name, const Value& experiment) {
+  Settings& settings = measuring.settings;
+  Value data = images_of(experiment);
+  std::erase_if(data.as_table(), [](const Value::Member& member) { return member.first == "use_labels"; });
+  add(settings, "data", &data);
+  for (const char* table : {"noise", "timesteps"}) add(settings, table, experiment.find(table));
+  add(settings, "head", find_path(experiment, "head.type"));
+  const Value metric = metric_of(name, experiment);
+  add(settings, "metric", &metric);
 }
 
 void tell_apart(const std::vector<RunRecord*>& runs) {

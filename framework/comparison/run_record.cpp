@@ -78,7 +78,9 @@ void add_numbers(const Value& value, const std::string& name, Better better, Run
   }
   if (!value.is_table()) return;
   for (const auto& [key, member] : value.as_table()) {
-    if (key != kHistogram) add_numbers(member, key == "mean" ? name : text(name, ".", key), better, run);
+    if (key == kHistogram) continue;
+    const Better of_member = key == "grad_norm" ? Better::unknown : better;
+    add_numbers(member, key == "mean" ? name : text(name, ".", key), of_member, run);
   }
 }
 
@@ -223,6 +225,16 @@ Value experiment_of(const Value& config) {
     if (table == nullptr || !table->is_table()) continue;
     std::erase_if(table->as_table(), [&](const Value::Member& member) { return keys.contains(member.first); });
   }
+  return result;
+}
+
+Value images_of(const Value& config) {
+  const Value* data = config.find("data");
+  Value result = data != nullptr ? *data : Value(Value::Table{});
+  std::erase_if(result.as_table(), [](const Value::Member& member) {
+    const std::string& key = member.first;
+    return key == "random_flip" || key == "workers" || key == "cache" || key == "label_dropout";
+  });
   return result;
 }
 

@@ -67,4 +67,7 @@ std::int64_t images_in_log(const std::filesystem::path& folder);
 /// the builds of the plugins.
 Value experiment_of(const Value& config);
 
+/// [data] without what does not decide its images.
+Value images_of(const Value& config);
+
 }  // namespace casdm

@@ -188,7 +188,6 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
     const Value& config = arm.runs.back().record.config;
     if (arm.experiment.is_null() && !config.is_null()) arm.experiment = experiment_of(config);
   }
-  tell_apart(comparison);
   const Homes homes = homes_of(folder, plan);
   for (ComparedArm& arm : comparison.arms) {
     const Value& baseline = comparison.arms[arm.baseline].experiment;
@@ -198,6 +197,7 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
       apply_overrides(arm.experiment, {text(change.key, "=", to_toml_value(change.before))});
     }
   }
+  tell_apart(comparison);
   return comparison;
 }
 

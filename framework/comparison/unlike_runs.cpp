@@ -37,17 +37,6 @@ std::vector<std::string> unlike_seeds(const ComparedArm& arm) {
   return found;
 }
 
-/// [data] without what does not decide its images.
-Value images_of(const Value& config) {
-  const Value* data = config.find("data");
-  Value result = data != nullptr ? *data : Value(Value::Table{});
-  std::erase_if(result.as_table(), [](const Value::Member& member) {
-    const std::string& key = member.first;
-    return key == "random_flip" || key == "workers" || key == "cache" || key == "label_dropout";
-  });
-  return result;
-}
-
 /// The file that [[init]] gives a module; empty: none.
 std::string start_of(const Value& config, const std::string& module) {
   const Value* starts = config.find("init");

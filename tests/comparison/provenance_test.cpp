@@ -215,7 +215,9 @@ TEST_CASE("an arm that was made of something else than its baseline is named, ex
     for (const int seed : {0, 1}) runs.push_back(text("runs/", arm, "-s", seed));
   }
   CHECK(said(runs, "plain") == Lines{"better: trained with other data than plain: 80 images instead of 100",
-                                     "better: trained with other builds of plugins than plain: gap (2 instead of 1)"});
+                                     "better: trained with other builds of plugins than plain: gap (2 instead of 1)",
+                                     "measured differently, so not compared with each other: loss.x0 data.path=d "
+                                     "(plain, better); loss.x0 data.path=e (moved)"});
 }
 
 TEST_CASE("arms that differ in other keys of a table are compared in the data, weights and networks that they share") {
