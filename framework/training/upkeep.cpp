@@ -230,8 +230,8 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
             {snapshots, snapshots > 0, save_snapshots},
             {options.checkpoint.every_images, true, [this] { checkpoints_.begin_save(); }}};
-  drawing_ = {options.log.sample_every_images, true, [this] { draw_grid(); }};
-  judging_ = {evaluation.options().every_images, evaluation.is_wanted(), [this] { evaluate(); }};
+  drawing_ = {options.log.sample_every_images, true, [this] { do_aside([this] { draw_grid(); }); }};
+  judging_ = {evaluation.options().every_images, evaluation.is_wanted(), [this] { do_aside([this] { evaluate(); }); }};
   tasks_.push_back(drawing_);
   tasks_.push_back(judging_);
   if (!evaluation.options().keep_best.empty() && evaluation.is_wanted()) {
@@ -261,8 +261,14 @@ bool Upkeep::is_due(const Periodic& task) const {
 void Upkeep::catch_up() {
   checkpoints_.remove_old();
   if (state_.images() == 0) return;
-  if (is_due(drawing_) && !grids_.is_drawn()) draw_grid();
-  if (is_due(judging_) && !evaluation_.is_done()) evaluate();
+  if (is_due(drawing_) && !grids_.is_drawn()) drawing_.work();
+  if (is_due(judging_) && !evaluation_.is_done()) judging_.work();
+}
+
+void Upkeep::do_aside(const std::function<void()>& work) {
+  const double begin = state_.seconds();
+  work();
+  recorded_seconds_ += state_.seconds() - begin;
 }
 
 void Upkeep::evaluate() {

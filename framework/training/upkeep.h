@@ -142,6 +142,10 @@ class Upkeep {
   void warn_of_nan(const Value& statistics);
   void draw_grid();
   void evaluate();
+
+  /// Does what is no training, so that its seconds do not count in the rate of the next record.
+  void do_aside(const std::function<void()>& work);
+
   bool is_due(const Periodic& task) const;
 
   const RunFolder& run_;
@@ -157,7 +161,7 @@ class Upkeep {
   double learning_rate_ = 0;
   Value learning_rates_;          ///< by module; null without has_module_rates_
   std::int64_t recorded_images_;  ///< at the last record, or at the start of this process
-  double recorded_seconds_;
+  double recorded_seconds_;       ///< likewise, and later by the time of grids and evaluations since
   bool is_recorded_ = true;
   Periodic drawing_;
   Periodic judging_;

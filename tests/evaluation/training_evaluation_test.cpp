@@ -35,6 +35,23 @@ std::vector<std::pair<std::int64_t, std::string>> evaluations(const fs::path& ru
   return result;
 }
 
+/// The lines with a rate that does not count the time between them that was no training.
+int undisturbed_rates(const fs::path& run) {
+  int result = 0;
+  double images = 0, seconds = 0;
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const Value record = from_json(line);
+    if (record.find("images_per_second") == nullptr) continue;
+    const double images_now = record.find("images")->as_number(), seconds_now = record.find("seconds")->as_number();
+    const double all = (images_now - images) / (seconds_now - seconds);
+    if (images > 0 && record.find("images_per_second")->as_number() > 1.001 * all) ++result;
+    images = images_now;
+    seconds = seconds_now;
+  }
+  return result;
+}
+
 std::string weights_of(const fs::path& run, const std::string& checkpoint) {
   return sha256_of_file(run / "checkpoints" / checkpoint / "weights.safetensors");
 }
@@ -46,6 +63,7 @@ TEST_CASE("samples are judged and logged during training, which stays the same b
   write_small_config(folder.path(), kTrainingJudges);
   const Outcome judged = run_casdm("train small.toml --set log.sample_count=0", folder.path());
   REQUIRE_MESSAGE(judged.status == 0, judged.err);
+  CHECK(undisturbed_rates(folder.path() / "runs/small") == 2);
   const Outcome plain = run_casdm(
       "train small.toml --set log.sample_count=0 --set run.name=plain --set evaluate.every_images=0 --set "
       "evaluate.keep_best=''",
