@@ -69,6 +69,14 @@ std::string value_of(const Measure& measure) {
   return significant(measure.value) + error;
 }
 
+/// What a number of the log is.
+std::string origin_in_log(const std::string& measure) {
+  if (measure == "seconds") return "in the log: total up to the last line";
+  const bool is_of_steps = measure.starts_with("loss.") && measure.find(".grad_norm.") != std::string::npos;
+  return is_of_steps ? "in the log: mean over the steps since the previous line at which it was taken"
+                     : "in the log: mean since the previous line";
+}
+
 /// The final numbers: with differences if there are several arms, alone for one run.
 std::string results(const Subject& subject, const std::vector<MeasureSummary>& measures) {
   HtmlTable table;
@@ -77,7 +85,7 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
     for (const Measure& measure : subject.comparison.arms.front().runs.front().record.measures) {
       if (measure.name.find(".by_t.") != std::string::npos) continue;
       table.rows.push_back({html(measure.name), html(value_of(measure)), to_string(measure.better),
-                            html(measure.about.empty() ? "in the log: mean since the previous line" : measure.about)});
+                            html(measure.about.empty() ? origin_in_log(measure.name) : measure.about)});
     }
     return to_html(table);
   }

@@ -131,6 +131,23 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one se
         std::string::npos);
 }
 
+TEST_CASE("the report of a run says what each number of the log is") {
+  const TemporaryFolder folder;
+  folder.write("run/config.toml", kConfig);
+  folder.write("run/metrics.jsonl", R"({"images":9,"seconds":5.5,"loss":{"x0":{"mean":1,"grad_norm":{"phi":2}}}})"
+                                    "\n");
+  const std::string page = report_of("run");
+  const auto origin = [&](const std::string& name) {
+    const std::size_t row = page.find(text("<th scope=\"row\">", name, "</th>")),
+                      begin = page.find("in the log: ", row);
+    return row == std::string::npos ? "" : page.substr(begin, page.find('<', begin) - begin);
+  };
+  CHECK(origin("seconds") == "in the log: total up to the last line");
+  CHECK(origin("loss.x0") == "in the log: mean since the previous line");
+  CHECK(origin("loss.x0.grad_norm.phi") ==
+        "in the log: mean over the steps since the previous line at which it was taken");
+}
+
 TEST_CASE("the report of a sweep shows its arms side by side") {
   const TemporaryFolder folder;
   for (const char* run : {"a-s3", "b-s3"}) {
