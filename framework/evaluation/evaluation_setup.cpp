@@ -148,8 +148,16 @@ std::int64_t EvaluationSetup::threads() const {
 }
 
 std::shared_ptr<StoredImages> EvaluationSetup::open(const fs::path& path) {
-  std::shared_ptr<StoredImages> images = images_at(path, shape_, base_);
-  if (!shape_) shape_ = images->shape();
+  const bool decides_shape = !has_images_ && !checkpoint_ && !is_of_any_size(path);
+  std::shared_ptr<StoredImages> images = images_at(path, decides_shape ? std::nullopt : shape_, base_);
+  const ImageShape shape = images->shape();
+  if (decides_shape && request_.size && shape.height != *request_.size) {
+    throw ConfigError(text("evaluate: --size ", *request_.size, " does not apply to ", path.string(),
+                           ", whose images have ", shape.height,
+                           " px; leave it out: other images are resized to those of an NPZ or an experiment file"));
+  }
+  shape_ = shape;
+  has_images_ = true;
   return images;
 }
 

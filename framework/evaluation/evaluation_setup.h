@@ -42,7 +42,8 @@ class EvaluationSetup {
   /// Of the images, once it is known from the run, an NPZ, an experiment file, or --size.
   const std::optional<ImageShape>& shape() const { return shape_; }
 
-  /// See images_at. Sets `shape` if it is not known yet.
+  /// See images_at. The first images set `shape`, unless it is a run's. Throws ConfigError if they have a size of
+  /// their own, and --size is another.
   std::shared_ptr<StoredImages> open(const std::filesystem::path& path);
 
   /// See remark_on in seen_images.h: what of these images the run was trained with. Empty without a run.
@@ -63,6 +64,7 @@ class EvaluationSetup {
   LoadedExperiment base_;  ///< [evaluate] and [plugins]
   EvaluateOptions options_;
   std::optional<ImageShape> shape_;
+  bool has_images_ = false;  ///< `open` has opened some, so `shape_` is theirs
 };
 
 }  // namespace casdm

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iostream>
+#include <set>
 #include <thread>
 
 #include "casdm/error.h"
@@ -270,21 +271,22 @@ Value data_table_for(const fs::path& path, const ComponentCatalog& catalog) {
     throw ConfigError(
         text(quoted(path.string()), " does not exist", near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
   }
-  std::vector<std::string> endings;
+  std::set<std::string> endings;
   std::string chosen;
   for (const std::string& name : catalog.names(Dataset::kind)) {
     const ComponentEntry& component = catalog.component(Dataset::kind, name);
     const OptionSpec* option = only_path(component);
     if (option == nullptr || option->examples.empty() || !option->examples.front().is_string()) continue;
     const std::string ending = ending_of(option->examples.front().as_string());
-    endings.push_back(ending.empty() ? "a folder" : ending);
+    endings.insert(ending.empty() ? "a folder" : ending);
     if (ending != (is_folder ? "" : ending_of(path.string()))) continue;
     if (chosen.empty() || component.is_recommended) chosen = name;
   }
   if (chosen.empty()) {
     throw ConfigError(text(quoted(path.string()), ": no data set found reads ",
                            is_folder ? "folders" : "files of this ending", " by themselves (there is one for ",
-                           join(endings, ", "), "). Give an experiment file whose [data] reads it"));
+                           join({endings.begin(), endings.end()}, ", "),
+                           "). Give an experiment file whose [data] reads it"));
   }
   Value table{Value::Table{}};
   table.set("type", chosen);

@@ -212,7 +212,13 @@ TEST_CASE("folders are judged against folders, and the size of their images must
   CHECK(score(evaluation(zip), "cells.gap") == 0);
   const Outcome larger = evaluate("s/samples.npz --reference images --size 32 --config small.toml", folder.path());
   CHECK(larger.status == 2);
-  CHECK_MESSAGE(contains(larger.err, "Only images of one shape"), larger.err);
+  CHECK_MESSAGE(contains(larger.err, "--size 32 does not apply to s/samples.npz, whose images have 16 px"), larger.err);
+  const Outcome both = evaluate("s/samples.npz --reference s/samples.npz --size 32 --config small.toml", folder.path());
+  CHECK_MESSAGE(contains(both.err, "--size 32 does not apply to s/samples.npz"), both.err);
+  CHECK(evaluate("s/samples.npz --reference images --size 16 --config small.toml", folder.path()).status == 0);
+  write_file(folder.path() / "x.npy", "");
+  const Outcome unread = evaluate("images --reference x.npy --size 16 --config small.toml", folder.path());
+  CHECK_MESSAGE(contains(unread.err, "(there is one for .gz, .npz, .zip, a folder)"), unread.err);
   const Outcome few = evaluate("images --reference images --size 16 --num 13 --config small.toml", folder.path());
   CHECK(few.status == 2);
   CHECK_MESSAGE(contains(few.err, "--num = 13: images holds 12 images"), few.err);
