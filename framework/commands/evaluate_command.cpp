@@ -366,6 +366,7 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   catch_signals();
   keep_freed_memory();
   return run_in_world(
+      "evaluate",
       [&](World& world) {
         if (!world.is_first()) return help_sampling(world), 0;
         return world.on_first([&] { Command(a, world).run(); }), 0;

@@ -171,6 +171,7 @@ int sample_command(const std::vector<std::string>& arguments) {
   catch_signals();
   keep_freed_memory();
   return run_in_world(
+      "sample",
       [&](World& world) {
         if (!world.is_first()) return help_sampling(world), 0;
         return world.on_first([&] { sample(a, world); }), 0;

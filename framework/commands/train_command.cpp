@@ -333,6 +333,7 @@ int train_command(const std::vector<std::string>& given) {
   check(arguments);
   catch_signals();
   return run_in_world(
+      "train",
       [&](World& world) {
         return arguments.resume.empty() ? start_run(arguments, world) : resume_run(arguments, world);
       },

@@ -26,9 +26,19 @@ int end_with(JoinedWorld& world, const std::exception& error, bool is_config) {
   throw Error(message);
 }
 
+void require_same_command(JoinedWorld& world, const std::string& own) {
+  const std::vector<std::string> commands = world.gather(own);
+  for (std::size_t i = 1; i < commands.size(); ++i) {
+    if (commands[i] == commands[0]) continue;
+    throw WorldConfigError(text(world.name(static_cast<int>(i)), " runs `casdm ", commands[i], "`, and ", world.name(0),
+                                " `casdm ", commands[0], "`; give all processes the same command"));
+  }
+}
+
 }  // namespace
 
-int run_in_world(const std::function<int(World&)>& work, const std::function<bool()>& is_cancelled) {
+int run_in_world(const std::string& command, const std::function<int(World&)>& work,
+                 const std::function<bool()>& is_cancelled) {
   const ProcessPlace place = process_place();
   if (place.size == 1) {
     World alone;
@@ -44,6 +54,7 @@ int run_in_world(const std::function<int(World&)>& work, const std::function<boo
   std::optional<Silence> silence;
   if (!world->is_first()) silence.emplace();
   try {
+    require_same_command(*world, command);
     const int status = work(*world);
     world->leave(/*has_failed=*/false);
     return status;

@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "casdm/value.h"
+#include "json_problem.h"
 
 namespace casdm {
 
@@ -90,7 +91,7 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
   bool start_array(std::size_t) override { return open(Value::Array{}); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
-    throw Error(text("not JSON: ", quoted(error.what(), 200)));
+    throw Error(text("not JSON: ", quoted(json_problem(error), 200)));
   }
 
  private:

@@ -8,6 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "json_problem.h"
 
 namespace casdm {
 
@@ -105,7 +106,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
-    throw Error(text("is damaged: its header is not JSON: ", quoted(error.what(), kLongestReason)));
+    throw Error(text("is damaged: its header is not JSON: ", quoted(json_problem(error), kLongestReason)));
   }
 
  private:

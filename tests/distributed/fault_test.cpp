@@ -195,6 +195,17 @@ TEST_CASE("an exception in one process ends all of them, and the message says in
 TEST_CASE("processes that do not do the same are detected before anything is written") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
+  SUBCASE("another command") {
+    const std::vector<Environment> all = environments(2);
+    Processes training(folder.path(), {"small.toml"}, {all[0]});
+    Processes sampling(folder.path(), {"runs/small --num 4 --out s"}, {all[1]}, {}, "sample");
+    training.wait();
+    sampling.wait();
+    const std::string said = training.output() + sampling.output();
+    CHECK_MESSAGE(contains(said, " runs `casdm sample`, and rank 0 on "), said);
+    CHECK(training.messages().size() + sampling.messages().size() == 1);
+    CHECK(std::max(training.status(0), sampling.status(0)) == 2);
+  }
   SUBCASE("another experiment") {
     const std::string other = "small.toml --set optimizer.learning_rate=5e-4";
     Processes run(folder.path(), {"small.toml", "small.toml", other}, environments(3));

@@ -33,6 +33,7 @@ TEST_CASE("JSON reads back to the same value") {
   const std::string json = R"({"a":[1,2.5,"x",true,null],"b":{"c":-7}})";
   CHECK(to_json(from_json(json)) == json);
   CHECK_THROWS_AS(from_json("{\"a\": "), Error);
+  CHECK_THROWS_WITH_AS(from_json("x"), doctest::Contains("not JSON: \"parse error at line 1, column 1: "), Error);
   CHECK_THROWS_AS(from_json("1 2"), Error);
   CHECK_THROWS_AS(from_json(""), Error);
   CHECK(from_json(R"({"a":1,"b":{"a":2},"a":3})") == from_json(R"({"a":3,"b":{"a":2}})"));
