@@ -222,6 +222,14 @@ void check(std::int64_t width, std::int64_t height, std::int64_t channels, const
   if (width < 1 || height < 1) throw Error(text("an image of ", width, " x ", height, " pixels is empty"));
 }
 
+/// Whether there are width * height * channels bytes, by divisions: the product may be too large for an integer.
+bool has_all_bytes(const Image& image) {
+  const auto bytes = std::ssize(image.pixels);
+  if (image.width > bytes / image.channels) return false;
+  const std::int64_t row = image.width * image.channels;
+  return bytes % row == 0 && bytes / row == image.height;
+}
+
 }  // namespace
 
 class ImagePreparer::Chain {
@@ -309,12 +317,13 @@ void ImagePreparer::add_row(std::span<const std::uint8_t> row) { chain_->add(row
 Image ImagePreparer::finish() { return chain_->finish(); }
 
 Image prepare_image(const Image& image, const Dataset::Spec& spec) {
-  ImagePreparer preparer(image.width, image.height, image.channels, spec);
-  const auto stride = static_cast<std::size_t>(image.width * image.channels);
-  if (image.pixels.size() != stride * static_cast<std::size_t>(image.height)) {
+  check(image.width, image.height, image.channels, spec);
+  if (!has_all_bytes(image)) {
     throw Error(text("an image of ", image.width, " x ", image.height, " pixels and ", image.channels, " channels has ",
                      image.pixels.size(), " bytes"));
   }
+  ImagePreparer preparer(image.width, image.height, image.channels, spec);
+  const auto stride = static_cast<std::size_t>(image.width * image.channels);
   for (std::size_t row = 0; row < image.pixels.size(); row += stride) {
     preparer.add_row(std::span(image.pixels).subspan(row, stride));
   }
