@@ -175,7 +175,9 @@ Tensor FeatureFrechet::between(const FeatureSample& predictions, const FeatureSa
     const at::NoGradGuard no_grad;
     const auto [q, r] = at::linalg_qr(x);
     const Tensor r_of_targets = std::get<1>(at::linalg_qr(y));
-    const auto [u, s, v] = at::linalg_svd(at::mm(r, r_of_targets.t()), /*full_matrices=*/false);
+    // The decomposition throws at a number that is not finite, of which the sums of squares make the distance NaN.
+    const Tensor product = at::mm(r, r_of_targets.t()).nan_to_num(0, 0, 0);
+    const auto [u, s, v] = at::linalg_svd(product, /*full_matrices=*/false);
     gradient = at::mm(q, at::mm(u, at::mm(v, r_of_targets)));
   }
   const Tensor common = (x * gradient).sum();

@@ -289,6 +289,22 @@ TEST_CASE("a batch of few images in many dimensions has a Frechet distance with 
   CHECK((gradient * direction).sum().item<double>() == doctest::Approx(slope / (2 * h)).epsilon(1e-6));
 }
 
+TEST_CASE("a distance between distributions of features that are not finite is NaN, which the host reports") {
+  const Tensor images = four_pixels(5, 9);
+  for (const std::string type : {"feature_mmd", "feature_frechet"}) {
+    for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+      CAPTURE(type);
+      CAPTURE(bad);
+      Tensor broken = images.clone();
+      broken[3][0][1][0] = bad;
+      CHECK(std::isnan(measure(*of_four_pixels(type, ""), broken, images).item<double>()));
+      CHECK(std::isnan(measure(*of_four_pixels(type, ""), images, broken).item<double>()));
+      broken.fill_(bad);
+      CHECK(std::isnan(measure(*of_four_pixels(type, ""), broken, images).item<double>()));
+    }
+  }
+}
+
 TEST_CASE("with memory, a distance between distributions treats consecutive batches as a larger one") {
   MetricContext training;
   training.is_training = true;
