@@ -57,6 +57,18 @@ TEST_CASE("a message about a value that is not finite says what was saved, and w
   CHECK(message("half", 6, {"run.precision=bf16"}).find("run.precision = \"fp32\"") != std::string::npos);
 }
 
+TEST_CASE("a training that diverges ends with the host's message, whatever its metrics compute of what is not finite") {
+  const TemporaryFolder folder;
+  for (const std::string type : {"feature_frechet", "feature_mmd"}) {
+    CAPTURE(type);
+    const std::string metric = "[[metrics]]\ntype = \"" + type + "\"\nextractor = {type = \"pixels\"}\n";
+    const std::string message = message_of_run(small_experiment(
+        folder.path(), type, cascade_head() + metric, {"optimizer.learning_rate=1e38", "optimizer.warmup_images=0"}));
+    CHECK_MESSAGE(message.find(": loss term '") != std::string::npos, message);
+    CHECK_MESSAGE(message.find("Try a smaller learning rate") != std::string::npos, message);
+  }
+}
+
 TEST_CASE("when a gradient becomes NaN despite finite losses, the message names the module and the term") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan_gradient", 1));
