@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,12 +12,19 @@
 
 namespace casdm {
 
-/// Tensors that a component gets and must not change. LibTorch counts changes to a tensor, so checking costs nothing
-/// and does not wait for a device.
+/// Tensors that a component gets and must not change. LibTorch counts changes to a tensor, except those by `data()`:
+/// these are found by comparing the bytes, on the CPU alone, since a device would have to be waited for.
 class Untouched {
  public:
-  explicit Untouched(std::vector<at::Tensor> given) : given_(std::move(given)) {
-    for (const at::Tensor& tensor : given_) versions_.push_back(version(tensor));
+  enum class Compared { versions, bytes };
+
+  /// @param compared  versions: changes that LibTorch counts, without a copy; for tensors that are large or long-lived
+  explicit Untouched(std::vector<at::Tensor> given, Compared compared = Compared::bytes) : given_(std::move(given)) {
+    for (const at::Tensor& tensor : given_) {
+      versions_.push_back(version(tensor));
+      const bool is_copied = compared == Compared::bytes && tensor.defined() && tensor.is_cpu();
+      copies_.push_back(is_copied ? tensor.detach().clone(at::MemoryFormat::Contiguous) : at::Tensor());
+    }
   }
 
   /// Throws PluginError if one has changed.
@@ -29,7 +37,7 @@ class Untouched {
 
   bool is_untouched() const {
     for (std::size_t i = 0; i < given_.size(); ++i) {
-      if (version(given_[i]) != versions_[i]) return false;
+      if (version(given_[i]) != versions_[i] || !holds(given_[i], copies_[i])) return false;
     }
     return true;
   }
@@ -37,8 +45,16 @@ class Untouched {
  private:
   static std::int64_t version(const at::Tensor& tensor) { return tensor.defined() ? tensor._version() : 0; }
 
+  /// Also where they are NaN. An undefined copy is not compared.
+  static bool holds(const at::Tensor& tensor, const at::Tensor& copy) {
+    if (!copy.defined()) return true;
+    const at::Tensor now = tensor.detach().contiguous();
+    return now.nbytes() == copy.nbytes() && std::memcmp(now.const_data_ptr(), copy.const_data_ptr(), now.nbytes()) == 0;
+  }
+
   std::vector<at::Tensor> given_;
   std::vector<std::int64_t> versions_;
+  std::vector<at::Tensor> copies_;
 };
 
 }  // namespace casdm

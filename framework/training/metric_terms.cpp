@@ -141,7 +141,7 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     module.train(false);
     KeptBuffers<MetricLoss> memory = info.has_state ? KeptBuffers<MetricLoss>(metric) : KeptBuffers<MetricLoss>();
     std::optional<Untouched> constants;
-    if (!info.has_state) constants.emplace(buffers_of(metric));
+    if (!info.has_state) constants.emplace(buffers_of(metric), Untouched::Compared::versions);
     terms_.push_back(
         {options, std::move(metric), name, info, std::move(selection), std::move(memory), std::move(constants)});
   }
@@ -286,13 +286,18 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
     const Tensor extreme = prediction.detach().abs().max();
     extreme_ = extreme_.defined() ? at::maximum(extreme_, extreme) : extreme;
   }
+  const auto gradient_changes = [&] { return part_.gradient_changes ? part_.gradient_changes() : 0; };
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
     if (!term.selection.is_due(batch.step, batch.images_seen)) continue;
     const auto warmup = static_cast<double>(term.options.warmup_images);
     const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
     const bool needs_all = !term.info.is_per_image || term.info.has_state;
+    const std::int64_t before = gradient_changes();
     Tensor value = needs_all ? distances_among_all(term, prediction, batch) : distances(term, prediction, batch);
+    if (gradient_changes() != before) {
+      term.metric.fail("it added to the gradients of the networks, as backward() does; use torch::autograd::grad");
+    }
     if (term.constants && !term.constants->is_untouched()) {
       term.metric.fail(
           "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a "

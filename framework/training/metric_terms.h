@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +23,8 @@ struct MetricPart {
   std::int64_t first = 0;                     ///< index of the part's first image in the batch
   Tensor t_of_batch;                          ///< float64, on the CPU
   std::vector<std::uint64_t> seeds_of_batch;  ///< of the images
+  /// A count that changes with the gradients of the networks; none: nothing is known.
+  std::function<std::int64_t()> gradient_changes = {};
 };
 
 /// The `[[metrics]]` of an experiment, applied to whatever prediction the head passes.

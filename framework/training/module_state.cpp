@@ -137,6 +137,12 @@ Tensor ModuleState::take_late_gradients(const ParameterRange& range) {
 
 bool ModuleState::has_gradient() const { return is_trainable() && flat_.gradients._version() != zeroed_version_; }
 
+std::int64_t ModuleState::gradient_changes() const {
+  if (!is_trainable()) return 0;
+  const auto is_ungathered = [&](const Tensor& parameter) { return is_apart_ && parameter.grad().defined(); };
+  return flat_.gradients._version() + std::count_if(parameters_.begin(), parameters_.end(), is_ungathered);
+}
+
 Tensor ModuleState::grad_norm() const {
   return is_trainable() ? flat_.gradients.norm() : at::zeros({}, flat_.weights.options());
 }

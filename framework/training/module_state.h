@@ -70,6 +70,8 @@ class ModuleState {
   bool has_gradient() const;
   /// Says that a gradient has been added to the flat tensor by a replay of a backward pass, which is not counted.
   void note_gradient() { flat_.gradients.unsafeGetTensorImpl()->bump_version(); }
+  /// A count that any backward pass to the parameters changes, also before its gradients are gathered.
+  std::int64_t gradient_changes() const;
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
   const Optimizer::Spec& flat() const { return flat_; }
   const std::vector<Tensor>& parameters() const { return parameters_; }  ///< in that order; none if frozen

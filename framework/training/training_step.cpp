@@ -204,11 +204,20 @@ TrainingBatch TrainingStep::part_of(const DrawnBatch& drawn, std::int64_t part) 
 
 Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const TrainingBatch piece = part_of(drawn, part);
-  metrics_.set_part({piece.t, part * part_size_, drawn.t, drawn.batch.seeds});
+  const auto gradient_changes = [this] {
+    std::int64_t changes = 0;
+    for (const ModuleState& module : state_.modules) changes += module.gradient_changes();
+    return changes;
+  };
+  metrics_.set_part({piece.t, part * part_size_, drawn.t, drawn.batch.seeds, gradient_changes});
   const Autocast autocast(device_, options_.run.precision);
   const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.target});
+  const std::int64_t before = gradient_changes();
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   given.check(model_.head, "tensors of the batch");
+  if (gradient_changes() != before) {
+    model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
+  }
   check_losses(model_.head, losses, piece, model_.modules);
   return losses;
 }

@@ -77,6 +77,22 @@ TEST_CASE("when a gradient becomes NaN despite finite losses, the message names 
                        NotFinite);
 }
 
+TEST_CASE("a head that adds to the gradients itself, or changes its batch by data(), is named") {
+  const TemporaryFolder folder;
+  const std::string head = single_head();
+  const std::string healthy = "type = \"single\"\nprediction_type = \"epsilon\"\n";
+  REQUIRE(head.find(healthy) != std::string::npos);
+  for (const auto& [fault, words] : {std::pair("backward", "losses() added to the gradients of the networks"),
+                                     std::pair("data", "it changed tensors of the batch that it was given")}) {
+    std::string faulty_head = head;
+    faulty_head.replace(head.find(healthy), healthy.size(),
+                        std::string("type = \"faulty_head\"\nfault = \"") + fault + "\"\n");
+    const std::string message = message_of_run(small_experiment(folder.path(), fault, faulty_head));
+    CHECK_MESSAGE(message.find("networks_broken/faulty_head: ") != std::string::npos, message);
+    CHECK_MESSAGE(message.find(words) != std::string::npos, message);
+  }
+}
+
 TEST_CASE("weights that are not finite are never saved, and the last good checkpoint is named") {
   const TemporaryFolder folder;
   std::vector<std::string> wild = {"optimizer.learning_rate=1e38", "optimizer.warmup_images=0", "train.total_images=12",

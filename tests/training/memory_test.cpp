@@ -56,6 +56,8 @@ TEST_CASE("buffers to which a checkpoint could not be restored are refused by na
       {"grows", "its buffer \"mean\" has the shape [2] now"},
       {"undeclared", "it changed its buffers, but its info() has no has_state"},
       {"in_place", "it changed the images that it was given"},
+      {"data", "it changed the images that it was given"},
+      {"backward", "it added to the gradients of the networks"},
   };
   for (const auto& [fault, words] : faults) {
     const std::string message = message_of_run(remembering(folder.path(), fault, fault));

@@ -77,7 +77,8 @@ struct RememberingOptions {
 
   static void describe(Schema<RememberingOptions>& s) {
     s.option("fault", &RememberingOptions::fault, "What goes wrong.")
-        .choices({"none", "nan", "grows", "expanded", "copy", "undeclared", "in_place", "anew", "double"});
+        .choices({"none", "nan", "grows", "expanded", "copy", "undeclared", "in_place", "anew", "double", "data",
+                  "backward"});
   }
 };
 
@@ -99,6 +100,8 @@ class RememberingLoss final : public MetricLoss {
 
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
     if (fault_ == "in_place") Tensor(target.at(0)).mul_(0);
+    if (fault_ == "data") prediction.data().mul_(0.5);
+    if (fault_ == "backward") prediction.square().sum().backward({}, /*keep_graph=*/true);
     const Tensor good = (prediction - target.at(0)).square().mean({1, 2, 3});
     if (fault_ == "double") return good.to(at::kDouble);
     const Tensor value = good * (1 + mean_.sum().detach().clone());

@@ -84,7 +84,7 @@ struct FaultyHeadOptions {
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
         .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
                   "forgets_dropout", "own_weight", "statistic", "nan_statistic", "gate_alone", "remembers", "in_place",
-                  "other_sampling", "running_mean", "counts"});
+                  "other_sampling", "running_mean", "counts", "backward", "data"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -123,6 +123,8 @@ class FaultyHead final : public CascadeHead {
       error = error / mean_;
     }
     if (is("counts") && calls_ == 3) error = 2 * error;
+    if (is("backward")) error.sum().backward({}, /*keep_graph=*/true);
+    if (is("data")) batch.eps.data().mul_(0.5);
     Losses losses;
     losses.terms = metrics.evaluate(estimate.x0_from_eps, batch, "theta");
     if (is("own_weight")) losses.terms.front().weight *= 2;
