@@ -61,7 +61,7 @@ class BatchLoader::Stream {
         warn_(warn ? std::move(warn) : [](const std::string&) {}),
         order_(size_, seed),
         content_{dataset->is_floating_point(), dataset->extras()},
-        reader_(std::move(dataset), options),
+        reader_(std::move(dataset), options, slice.count < slice.batch_size),
         slice_(slice),
         ring_(options, slice.count, 0, content_),
         first_position_(first_position) {

@@ -76,7 +76,7 @@ std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& 
 
 }  // namespace
 
-ImageReader::ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options)
+ImageReader::ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, bool is_share)
     : dataset_(std::move(dataset)),
       options_(options),
       size_(dataset_->size()),
@@ -84,7 +84,7 @@ ImageReader::ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptio
       is_floating_point_(dataset_->is_floating_point()),
       extras_(dataset_->extras()),
       cache_(make_cache(options, size_, !is_floating_point_ && extras_.empty())),
-      record_(size_) {}
+      record_(size_, is_share) {}
 
 PreparedImage ImageReader::read(std::int64_t index) {
   if (!options_.skip_unreadable) return read_one(index);

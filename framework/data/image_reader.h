@@ -16,8 +16,9 @@ namespace casdm {
 /// Thread-safe.
 class ImageReader {
  public:
+  /// @param is_share  whether other processes read other images of the data set
   /// Throws ConfigError if data.cache is "always" and the images do not fit into the machine's memory.
-  ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options);
+  ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, bool is_share = false);
 
   /// Image `index` or, with data.skip_unreadable, the next one that can be read.
   ///

@@ -46,8 +46,7 @@ std::vector<std::string> ReadingRecord::take_summary() {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
   if (!unreadable_.empty()) lines.push_back(left_out());
-  for (const auto& [message, images] : remarks_)
-    lines.push_back(text(images.size(), " of ", size_, " images ", message));
+  for (const auto& [message, images] : remarks_) lines.push_back(text(of_images(images.size()), ' ', message));
   std::erase_if(lines, [&](const std::string& line) { return !said_.insert(line).second; });
   return lines;
 }
@@ -55,7 +54,12 @@ std::vector<std::string> ReadingRecord::take_summary() {
 std::string ReadingRecord::left_out() const {
   std::vector<std::string> parts;
   for (const auto& [reason, count] : reasons_) parts.push_back(text(count, " ", reason));
-  return text("left out ", unreadable_.size(), " of ", size_, " images: ", join(parts, "; "));
+  return text("left out ", of_images(unreadable_.size()), ": ", join(parts, "; "));
+}
+
+std::string ReadingRecord::of_images(std::size_t count) const {
+  if (is_share_) return text(count, " of the images that this process has read");
+  return text(count, " of ", size_, " images");
 }
 
 }  // namespace casdm

@@ -168,10 +168,11 @@ TrainingEnd RunRecords::finish() {
 }
 
 void RunRecords::say(const std::string& line) {
+  const std::string whole = line + parts_.world.whose(parts_.world.rank());
   if (progress_) {
-    progress_->say(line);
+    progress_->say(whole);
   } else {
-    std::fprintf(stderr, "%s\n", printable(line + parts_.world.whose(parts_.world.rank())).c_str());
+    std::fprintf(stderr, "%s\n", printable(whole).c_str());
   }
 }
 

@@ -37,7 +37,7 @@ class RunRecords {
   /// Saves what has not been saved.
   TrainingEnd finish();
 
-  /// Prints a line about this process for the user.
+  /// Prints a line about this process, which it names if there are several, for the user.
   void say(const std::string& line);
 
   /// Ends the training with the error, the last good checkpoint and what to try, if this process is the one to report

@@ -209,6 +209,19 @@ TEST_CASE("a training that ends within an epoch gets the summary of what was lef
   CHECK(warnings[1] == "left out 1 of 100 images: 1 cannot be decoded");
 }
 
+TEST_CASE("the summary of a part of each batch does not count images that other processes read") {
+  DataOptions options = options_with(1, CacheMode::never);
+  options.skip_unreadable = true;
+  const std::vector<std::int64_t> order = permutation(100, derive_seed(9, "order", 0));
+  std::vector<std::string> warnings;
+  BatchLoader loader(std::make_shared<Numbered>(100, std::set<std::int64_t>{order[0], order[2]}), options, {4, 2, 2}, 9,
+                     0, [&](const std::string& line) { warnings.push_back(line); });
+  loader.next();
+  loader.summarise();
+  REQUIRE(warnings.size() == 2);
+  CHECK(warnings[1] == "left out 1 of the images that this process has read: 1 cannot be decoded");
+}
+
 TEST_CASE("an empty data set, missing labels and two channels are refused") {
   CHECK_THROWS_AS(BatchLoader(std::make_shared<Numbered>(0), options_with(1), 1, 1, 0, nullptr), ConfigError);
   DataOptions options = options_with(1);

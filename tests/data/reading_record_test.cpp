@@ -41,6 +41,14 @@ TEST_CASE("remarks count images, not reads, and are reported when they change") 
   CHECK(record.take_summary() == Lines{"3 of 9 images are upside down"});
 }
 
+TEST_CASE("a process that reads a share of the images counts what it has read, not what the data set has") {
+  ReadingRecord record(9, /*is_share=*/true);
+  record.leave_out(3, "a/3.jpg", "a/3.jpg cannot be decoded");
+  for (const std::int64_t index : {4, 2}) record.remark(index, "are upside down");
+  CHECK(record.take_summary() == Lines{"left out 1 of the images that this process has read: 1 cannot be decoded",
+                                       "2 of the images that this process has read are upside down"});
+}
+
 TEST_CASE("a plugin's messages about images cannot move the cursor, change colours or forge a line") {
   ReadingRecord record(2);
   record.remark(0, "are \x1b[31mred\nevaluated before: nothing");

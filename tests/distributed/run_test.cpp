@@ -5,6 +5,8 @@
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "distributed/runs.h"
+#include "framework/reporting/image_files.h"
+#include "framework/support/files.h"
 #include "framework/support/sha256.h"
 #include "support/components.h"
 
@@ -80,4 +82,26 @@ TEST_CASE("a batch in parts is shared, too, and only one process writes") {
   CHECK_MESSAGE(output.find("2 processes, each with 4 of the 8 images of a batch") != std::string::npos, output);
   CHECK_MESSAGE(output.find("data: ") == output.rfind("data: "), output);
   CHECK_MESSAGE(output.find("done: ") == output.rfind("done: "), output);
+}
+
+TEST_CASE("each process says which images it has left out, and none counts its own among all") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  fs::create_directories(folder.path() / "images");
+  for (int i = 0; i < 12; ++i) {
+    write_png(folder.path() / text("images/", i, ".png"), {16, 16, 3, std::vector<std::uint8_t>(768, 7)});
+  }
+  for (int i = 12; i < 16; ++i) write_file(folder.path() / text("images/", i, ".png"), "not an image");
+  const std::string output = train(folder.path(), 2,
+                                   "small.toml --set 'data={type=\"folder\", path=\"images\", image_size=16, "
+                                   "skip_unreadable=true}'");
+  std::istringstream lines(output);
+  int of_rank[2] = {0, 0};
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("left out ") == std::string::npos) continue;
+    CHECK_MESSAGE(line.find(" of the images that this process has read: ") != std::string::npos, line);
+    for (int rank = 0; rank < 2; ++rank) of_rank[rank] += line.find(text(", of rank ", rank)) != std::string::npos;
+  }
+  CHECK_MESSAGE(of_rank[0] > 0, output);
+  CHECK_MESSAGE(of_rank[1] > 0, output);
 }
