@@ -99,6 +99,11 @@ int pack(const LoadedExperiment& experiment, const fs::path& out, const std::str
   }
   std::cerr << "packed " << packed->images << " images"
             << (packed->left_out > 0 ? text("; left out ", packed->left_out, " that cannot be read") : "") << '\n';
+  if (packed->classes_in_archive < packed->classes) {
+    std::cerr << "warning: the data set has " << packed->classes << " classes, and the archive has "
+              << packed->classes_in_archive << ", since no image is of a later class: networks with labels that are "
+              << "trained on it and on the data set differ; pack a part with images of the last class\n";
+  }
   std::cout << out.string() << '\n';
   return 0;
 }

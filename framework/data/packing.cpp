@@ -256,9 +256,13 @@ std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::pa
   }
   progress(total, total);
   Packed packed;
-  for (const std::int64_t label : parts.labels()) ++(label == kLeftOut ? packed.left_out : packed.images);
+  packed.classes = dataset->num_classes();
+  for (const std::int64_t label : parts.labels()) {
+    ++(label == kLeftOut ? packed.left_out : packed.images);
+    packed.classes_in_archive = std::max(packed.classes_in_archive, label + 1);
+  }
   if (packed.images == 0) throw Error("data pack: no image can be read");
-  write_archive(parts, parts.folder() / kArchive, dataset->num_classes() > 0);
+  write_archive(parts, parts.folder() / kArchive, packed.classes > 0);
   finish(parts, out);
   return packed;
 }

@@ -11,7 +11,9 @@ namespace casdm {
 
 struct Packed {
   std::int64_t images = 0;
-  std::int64_t left_out = 0;  ///< unreadable
+  std::int64_t left_out = 0;            ///< unreadable
+  std::int64_t classes = 0;             ///< of the data set
+  std::int64_t classes_in_archive = 0;  ///< up to the last with an image, since an archive has no others
 };
 
 /// Writes an experiment's images, as the networks see them, as PNGs into a zip archive with their labels in

@@ -93,6 +93,30 @@ TEST_CASE("what casdm data pack writes is read back as the same images and label
   CHECK(!fs::exists(folder.path() / ".part"));
 }
 
+TEST_CASE("packing a part without an image of the last class warns that the archive has fewer classes") {
+  const TemporaryFolder folder;
+  make_images(folder.path());
+  write_file(folder.path() / "relabel.py", R"(import json
+data = json.load(open("images/dataset.json"))
+data["labels"] = [[name, 4 if i == 0 else label % 3] for i, (name, label) in enumerate(data["labels"])]
+json.dump(data, open("images/dataset.json", "w"))
+)");
+  fs::resize_file(folder.path() / "images" / "00000" / "img00000000.png", 60);  // the only one of class 4
+  const Outcome packed =
+      shell("python3 relabel.py && casdm data pack small.toml --out a.zip " + of_folder(", skip_unreadable=true"),
+            folder.path());
+  CHECK_MESSAGE(packed.status == 0, packed.err);
+  CHECK_MESSAGE(contains(packed.err,
+                         "warning: the data set has 5 classes, and the archive has 3, since no image is "
+                         "of a later class"),
+                packed.err);
+  const Outcome seen = shell(
+      "casdm data inspect small.toml --json --set 'data={type=\"zip\", path=\"a.zip\", image_size=16}'", folder.path());
+  CHECK(from_json(seen.out).find("class_counts")->as_array().size() == 3);
+  const Outcome whole = shell("casdm data pack small.toml --out b.zip " + kShapes, folder.path());
+  CHECK_MESSAGE(!contains(whole.err, "warning"), whole.err);
+}
+
 TEST_CASE("an interrupted packing continues where it was, and other images are not mixed in") {
   const TemporaryFolder folder;
   make_images(folder.path());
