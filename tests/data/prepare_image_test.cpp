@@ -115,8 +115,9 @@ TEST_CASE("an image that contradicts itself is refused") {
 
 TEST_CASE("the bytes of an image are counted before anything is made for its size") {
   const std::int64_t huge = std::int64_t{1} << 40;
-  CHECK_THROWS_WITH_AS(prepare_image(Image{huge, huge, 3, std::vector<std::uint8_t>(1200)}, {ImageShape::square(3, 16)}),
-                       "an image of 1099511627776 x 1099511627776 pixels and 3 channels has 1200 bytes", Error);
+  CHECK_THROWS_WITH_AS(
+      prepare_image(Image{huge, huge, 3, std::vector<std::uint8_t>(1200)}, {ImageShape::square(3, 16)}),
+      "an image of 1099511627776 x 1099511627776 pixels and 3 channels has 1200 bytes", Error);
   // 2^64 bytes, which a product of 64 bits takes for none.
   CHECK_THROWS_WITH_AS(prepare_image(Image{huge, 1 << 24, 1, {}}, {ImageShape::square(3, 16)}),
                        "an image of 1099511627776 x 16777216 pixels and 1 channels has 0 bytes", Error);
