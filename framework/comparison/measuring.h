@@ -36,7 +36,7 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
 /// Of the score `name` in the member `evaluation` of a log line.
 Measuring measuring_of_logged(const Value& evaluation, const std::string& name, const Value& experiment);
 
-/// Adds to the measuring of `name`, a loss or statistic of the log ("loss.metric.ssim.by_t.1"), what of `experiment`
+/// Adds to the measuring of `name`, a loss or statistic of the log ("loss.metric.NAME.by_t.1"), what of `experiment`
 /// decides its value apart from the model: the images, what is drawn for them, the head that defines the terms and, for
 /// the loss of a metric, the metric. Keys that change nothing but how strongly a metric trains do not count.
 void add_settings_of_mean(Measuring& measuring, const std::string& name, const Value& experiment);
