@@ -202,7 +202,6 @@ void ModuleState::restart_share() {
   if (!optimizer_) return;
   optimizer_ = division_->make_optimizer(own_);
   optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
-  division_->optimizer.emplace(division_->state_names, optimizer_state(), division_->world);
 }
 
 void ModuleState::update_averages(const AverageTime& now, const Tensor& defect) {

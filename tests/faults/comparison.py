@@ -59,6 +59,15 @@ def content(path):
     return path.read_bytes()
 
 
+def tensors_in(path):
+    """What a safetensors file holds, without its metadata."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header.pop("__metadata__", None)
+    return header, data[end:]
+
+
 def wrong_checksum(path):
     """Of which file `path` holds a checksum that is wrong; empty: it holds none, or right ones."""
     if path.suffix == ".sha256":

@@ -7,7 +7,7 @@ import shutil
 import struct
 
 from bench import Loss, check_end
-from comparison import difference, log_lines
+from comparison import difference, log_lines, tensors_in
 from covering import covering
 from program import copy
 
@@ -196,9 +196,15 @@ def checkpointing_changes_nothing(it):
     other = dict(it.row, checkpointing="off" if it.row["checkpointing"] == "on" else "on")
     folder = it.folder("other", other)
     it.casdm(folder, "train", "x.toml")
-    written = [path.relative_to(folder / "runs/t") for path in (folder / "runs/t").rglob("*")
+    with_it, without = whole(it) / "runs/t", folder / "runs/t"
+    what = f"checkpointing changes {it.row['precision']}"
+    snapshots = [path.relative_to(without) for path in without.glob("ema/*.safetensors")]  # they record the networks
+    written = [path.relative_to(without) for path in without.rglob("*")
                if path.name in {"state.json", "state.json.sha256", "config.toml"}]
-    require_equal(whole(it) / "runs/t", folder / "runs/t", f"checkpointing changes {it.row['precision']}", written)
+    require_equal(with_it, without, what, written + snapshots)
+    for path in snapshots:
+        if tensors_in(with_it / path) != tensors_in(without / path):
+            raise Loss(what, f"{path} differs")
 
 
 def numbers(value):

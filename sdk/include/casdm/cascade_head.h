@@ -60,8 +60,7 @@ struct NamedModule {
   /// Its optimiser steps once every so many steps of the run, with that step's gradient.
   std::int64_t update_every = 1;
   /// The module it is the running average of (a teacher): after each step of the run
-  /// average_decay of it is kept and the rest taken from there. It is not trainable then, and has
-  /// dropout where that module has it and the head passes seeds.
+  /// average_decay of it is kept and the rest taken from there. It is not trainable then.
   std::string average_of = {};
   double average_decay = 0.9999;
 };
