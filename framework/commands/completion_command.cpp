@@ -111,7 +111,14 @@ std::string quoted_word(const std::string& word) {
   return result + "'";
 }
 
-std::string list_of(const std::vector<std::string>& words) { return quoted_word(join(words, " ")); }
+/// Shells expand the words of a list once more: those that they would take for anything but a word are left out.
+std::string list_of(std::vector<std::string> words) {
+  std::erase_if(words, [](const std::string& word) {
+    return word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.,:=/+[]") !=
+           std::string::npos;
+  });
+  return quoted_word(join(words, " "));
+}
 
 std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
   std::vector<std::string> names;
@@ -282,6 +289,7 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
   const Keys keys(catalog);
   std::set<std::string> components;
   for (const FoundPlugin& plugin : catalog.plugins()) {
+    if (!plugin.problem.empty()) continue;
     components.insert(plugin.description.info.id);
     for (const ComponentEntry& component : plugin.description.components) components.insert(component.name);
   }

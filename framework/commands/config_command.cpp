@@ -113,16 +113,18 @@ Value::Table checked_components(const po::variables_map& parsed) {
 
 /// Returns the exit status.
 int check_as_json(const po::variables_map& parsed) {
-  Value result{Value::Table{{"file", values(parsed, "file").front()}}};
+  Value result{Value::Table{{"file", word(parsed, "file", kConfigCommand)}}};
+  int status = 0;
   try {
     result.set("components", Value(checked_components(parsed)));
     result.set("valid", true);
-  } catch (const ConfigError& error) {
+  } catch (const Error& error) {
+    status = dynamic_cast<const ConfigError*>(&error) != nullptr ? 2 : 1;
     result.set("valid", false);
     result.set("problem", error.what());
   }
   std::cout << to_json(result, 2) << '\n';
-  return result.find("valid")->as_boolean() ? 0 : 2;
+  return status;
 }
 
 /// Returns the exit status.

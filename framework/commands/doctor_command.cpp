@@ -106,11 +106,11 @@ Value to_value(const Finding& finding) {
 }
 
 void print(const Finding& finding) {
-  std::string message = finding.message;
+  std::string message = printable(finding.message);
   for (std::size_t at = 0; (at = message.find('\n', at)) != std::string::npos; at += 10)
     message.replace(at, 1, "\n         ");
   const std::string grade(kGradeNames[static_cast<std::size_t>(finding.grade)]);
-  std::cout << grade << std::string(9 - grade.size(), ' ') << finding.subject << ": " << message << '\n';
+  std::cout << grade << std::string(9 - grade.size(), ' ') << printable(finding.subject) << ": " << message << '\n';
 }
 
 int doctor_command(const std::vector<std::string>& arguments) {

@@ -7,6 +7,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/weights_output.h"
+#include "framework/config/key_path.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/interchange/weight_layouts.h"
 #include "framework/interchange/weights_file.h"
@@ -134,7 +135,11 @@ int export_command(const std::vector<std::string>& arguments) {
   BackboneWeights network;
   network.tensors = checkpoint.weights(a.module, a.weights);
   network.options = options_of_module(checkpoint, a.module);
-  const std::int64_t image_size = checkpoint.config().find("data")->find("image_size")->as_integer();
+  const Value* const size = find_path(checkpoint.config(), "data.image_size");
+  if (size == nullptr || !size->is_integer()) {
+    throw Error(text(checkpoint.path().string(), ": its experiment has no data.image_size; it is damaged"));
+  }
+  const std::int64_t image_size = size->as_integer();
   network.spec.image.height = network.spec.image.width = image_size;
   const auto host = find_plugins(checkpoint.config(), {a.plugins.begin(), a.plugins.end()});
   check_lock(network.options, lock_in(checkpoint.config()), host->catalog());

@@ -185,6 +185,7 @@ int report(const std::exception& error, int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGCHLD, SIG_DFL);  // ignored, as a parent may have left it, no child's status could be read
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is reported like a full disk
   occupy_closed_streams();
   std::vector<std::string> arguments(argv + 1, argv + argc);

@@ -80,7 +80,7 @@ void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
   Rows unusable;
   for (const FoundPlugin& plugin : plugins) {
     if (!plugin.problem.empty()) {
-      unusable.push_back({plugin.path.string(), plugin.problem});
+      unusable.push_back({printable(plugin.path.string()), printable(plugin.problem)});
       continue;
     }
     std::vector<std::pair<std::string, std::vector<std::string>>> kinds;
@@ -113,11 +113,11 @@ void print(const FoundPlugin& plugin, const std::string& only) {
                            {"build id", plugin.build_id.empty() ? "(none)" : plugin.build_id},
                            {"built with", stamp},
                            {"usable", plugin.problem.empty() ? "yes" : "no: " + plugin.problem}});
-  if (!plugin.remark().empty()) std::cout << "warning: it " << plugin.remark() << '\n';
+  if (!plugin.remark().empty()) std::cout << "warning: it " << printable(plugin.remark()) << '\n';
   for (const ComponentEntry& component : description.components) {
     if (!only.empty() && component.name != only) continue;
     const std::string options = option_list(component.options, terminal_width());
-    std::cout << text("\n", component.kind, " ", component.name, "\n")
+    std::cout << text("\n", printable(component.kind), " ", printable(component.name), "\n")
               << text_table({{wrapped(component.doc, terminal_width() - 2)}}, 2) << '\n'
               << (options.empty() ? "  (no options)\n" : options);
   }

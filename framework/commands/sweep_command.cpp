@@ -19,6 +19,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/void_options.h"
 #include "framework/loading/discovery.h"
+#include "framework/loading/trusted_path.h"
 #include "framework/report/report.h"
 #include "framework/report/written_page.h"
 #include "framework/support/files.h"
@@ -112,6 +113,8 @@ std::vector<std::string> repeated(const SweepArguments& a) {
     command.insert(command.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
   }
   if (a.processes) command.insert(command.end(), {"--processes", std::to_string(*a.processes)});
+  if (is_safe_mode()) command.emplace_back("--safe-mode");
+  if (trusts_plugins()) command.emplace_back("--trust-plugins");
   return command;
 }
 

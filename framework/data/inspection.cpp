@@ -174,7 +174,7 @@ std::string describe(const Inspection& inspection, const Experiment& experiment)
       lines += text("         and ", inspection.unreadable.size() - kMostNamed, " more; --json names all\n");
       break;
     }
-    lines += text("bad      ", message, '\n');
+    lines += text("bad      ", printable(message), '\n');
   }
   return lines;
 }

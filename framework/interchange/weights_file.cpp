@@ -30,7 +30,7 @@ Weights read_weights(const fs::path& path, const std::string& key) {
   if (!fs::is_regular_file(path)) throw Error(text(path.string(), " is not a file"));
   if (is_torch_file(path)) {
     TorchState state = read_torch_state(path, key);
-    return {std::move(state.tensors), {}, state.format + (state.key.empty() ? "" : ", state '" + state.key + "'")};
+    return {std::move(state.tensors), {}, state.format + (state.key.empty() ? "" : ", state " + quoted(state.key))};
   }
   if (!is_safetensors_file(path)) {
     throw Error(

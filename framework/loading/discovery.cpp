@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
+#include <regex>
 #include <set>
 
 #include "casdm/elf_note.h"
@@ -47,6 +48,30 @@ bool is_name(const std::string& name) {
   return !name.empty() && name.size() <= 100 && name.find_first_not_of(allowed) == std::string::npos;
 }
 
+constexpr std::size_t kLongestPattern = 200;
+constexpr std::size_t kLongestArray = 1024;
+
+/// What is wrong with an option or one inside it; empty: nothing. A library that is only listed must neither keep the
+/// host busy nor crash it, so it may have no number or expression that costs more than it says.
+std::string unusable_option(const OptionSpec& option) {
+  if (!option.component_kind.empty() && find_kind(option.component_kind) == nullptr) {
+    return text("chooses a component of kind ", quoted(option.component_kind), ", which this host does not know");
+  }
+  if (option.length.value_or(0) > kLongestArray) return text("has ", *option.length, " elements");
+  if (option.pattern.size() > kLongestPattern) return text("has a pattern of ", option.pattern.size(), " characters");
+  try {
+    if (!option.pattern.empty()) const std::regex pattern(option.pattern);
+  } catch (const std::regex_error& error) {
+    return text("has the pattern ", quoted(option.pattern), ": ", error.what());
+  }
+  for (const OptionSchema* inside : {&option.element, &option.fields}) {
+    for (const OptionSpec& inner : *inside) {
+      if (std::string problem = unusable_option(inner); !problem.empty()) return problem;
+    }
+  }
+  return "";
+}
+
 std::string unusable_component(const PluginDescription& description) {
   if (!is_name(description.info.id)) {
     return text("has the id ", quoted(description.info.id), "; an id has letters, digits, '_', '-' and '.'");
@@ -59,6 +84,11 @@ std::string unusable_component(const PluginDescription& description) {
     if (kind == nullptr)
       return text("holds the component '", component.name, "' of kind ", quoted(component.kind),
                   ", which this host does not know; rebuild host and plugin with one SDK");
+    for (const OptionSpec& option : component.options) {
+      const std::string problem = unusable_option(option);
+      if (!problem.empty())
+        return text("holds the option ", quoted(option.name), " of '", component.name, "', which ", problem);
+    }
     if (kind->version == component.interface_version) continue;
     return text("holds the ", component.kind, " '", component.name, "' of interface version ",
                 component.interface_version, "; this host calls version ", kind->version, ": ",
@@ -146,7 +176,7 @@ std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
 
 /// Whether the experiment brings the plugin and the user has not allowed it: it must not displace another one.
 bool is_guest(const FoundPlugin& plugin) {
-  if (plugin.origin != kConfigOrigin || std::getenv(kTrustPlugins) != nullptr) return false;
+  if (plugin.origin != kConfigOrigin || trusts_plugins()) return false;
   try {
     return !objection_to(plugin.path).empty();
   } catch (const Error&) {  // it cannot be read

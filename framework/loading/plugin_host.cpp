@@ -97,7 +97,7 @@ class HeldFile {
 /// A plugin that the experiment brings may come from anywhere, like the experiment.
 void require_consent(const FoundPlugin& plugin) {
   const bool is_brought = plugin.origin == kConfigOrigin;
-  if (is_brought && std::getenv(kTrustPlugins) == nullptr) {
+  if (is_brought && !trusts_plugins()) {
     const std::string objection = objection_to(plugin.path);
     if (!objection.empty()) {
       throw PluginError(text(plugin.path.string(), " is named by [plugins] paths of the experiment and ", objection,

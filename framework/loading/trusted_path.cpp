@@ -77,6 +77,11 @@ bool is_of(const Value& entry, const fs::path& library) {
 
 }  // namespace
 
+bool trusts_plugins() {
+  const char* const value = std::getenv(kTrustPlugins);
+  return value != nullptr && *value != '\0' && std::string_view(value) != "0";
+}
+
 std::string distrust(const fs::path& path) {
   std::string problem = problem_of(path);
   if (!problem.empty()) return problem;

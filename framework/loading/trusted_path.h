@@ -23,4 +23,7 @@ void allow(const std::filesystem::path& library);
 /// The environment variable that `--trust-plugins` sets for this run of the program.
 inline constexpr const char* kTrustPlugins = "CASDM_TRUST_PLUGINS";
 
+/// Whether it is: neither empty nor 0.
+bool trusts_plugins();
+
 }  // namespace casdm

@@ -226,8 +226,10 @@ std::vector<double> ticks(double low, double high, std::size_t most) {
     }
   }
   std::vector<double> result;
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
-    result.push_back(i * step + 0.0);  // adding 0.0 turns -0 into 0
+  const double first = std::ceil(low / step - 1e-9);
+  // Numbers that only rounding tells apart have no round ones between them.
+  for (std::size_t i = 0; i <= 2 * most && (first + static_cast<double>(i)) * step <= high + 1e-9 * step; ++i) {
+    result.push_back((first + static_cast<double>(i)) * step + 0.0);  // adding 0.0 turns -0 into 0
   }
   return result;
 }

@@ -170,7 +170,7 @@ std::filesystem::path find_weights(const std::string& name) {
       if (!part.empty()) folders.push_back(part);
     }
   }
-  if (const char* own = std::getenv("CASDM_CACHE")) {
+  if (const char* own = std::getenv("CASDM_CACHE"); own != nullptr && *own != '\0') {
     folders.push_back(text(own, "/weights"));
   } else if (const auto cache = user_folder(UserFolder::cache)) {
     folders.push_back((*cache / "weights").string());

@@ -15,6 +15,10 @@ TEST_CASE("a library that an experiment brings runs only when the user has allow
   cage.admit();
   const std::string plain = "unset CASDM_TRUST_PLUGINS; ";
   says(cage, "not_allowed", 1, plain + kTrain, "static_crash");
+  for (const char* off : {"0", "''"}) {
+    const Outcome outcome = cage.run(std::string("export CASDM_TRUST_PLUGINS=") + off + "; " + kTrain, "static_crash");
+    CHECK_MESSAGE(outcome.err.find("pass --trust-plugins once") != std::string::npos, outcome.err);
+  }
   CHECK(cage.run(plain + "casdm config check small.toml", "static_crash").status == 0);
   CHECK(cage.run(plain + "casdm plugins list --config small.toml", "static_crash").status == 0);
   CHECK(cage.run(plain + "casdm plugins doctor --config small.toml", "static_crash").status == 1);

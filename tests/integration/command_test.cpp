@@ -86,6 +86,22 @@ TEST_CASE("config check --json says whether an experiment is valid, with its com
   const Value refused = from_json(bad.out);
   CHECK_FALSE(refused.find("valid")->as_boolean());
   CHECK(refused.find("problem")->as_string().find("data.image_size: ") != std::string::npos);
+  const Outcome without = shell("casdm config check small.toml --json --plugin none.so", folder.path());
+  CHECK(without.status == 1);
+  CHECK(from_json(without.out).find("problem")->as_string().find("none.so") != std::string::npos);
+  const Outcome none = shell("casdm config check --json", folder.path());
+  CHECK(none.status == 2);
+  CHECK_MESSAGE(none.err.find("file is missing") != std::string::npos, none.err);
+}
+
+TEST_CASE("what an experiment says about plugins cannot control the terminal") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), "[plugins]\npaths = [\"/x\\u001b]0;title\\u0007\"]\n");
+  for (const char* command : {"plugins list", "plugins doctor"}) {
+    const Outcome outcome = shell(std::string("casdm ") + command + " --config small.toml", folder.path());
+    CHECK_MESSAGE(outcome.out.find("title") != std::string::npos, outcome.out << outcome.err);
+    CHECK((outcome.out + outcome.err).find('\x1b') == std::string::npos);
+  }
 }
 
 TEST_CASE("a training begins with what it will do, and ends with what to do next") {

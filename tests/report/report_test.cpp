@@ -59,6 +59,7 @@ TEST_CASE("the ticks of an axis are round numbers and lie on it") {
   CHECK(ticks(0, 8000, 4) == std::vector<double>{0, 2000, 4000, 6000, 8000});
   CHECK_FALSE(std::signbit(ticks(-1e-12, 1, 5)[0]));  // "0", not "-0"
   CHECK(ticks(-0.3, 0.21, 5) == std::vector<double>{-0.2, 0, 0.2});
+  CHECK(ticks(1, std::nextafter(1, 2), 5).size() <= 11);  // numbers that cannot be counted up from one to the other
   for (const double high : {1e-9, 3.0, 7e11}) CHECK(ticks(0, high, 5).size() <= 6);
 }
 
