@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
-#include <regex>
 #include <set>
 
 #include "casdm/elf_note.h"
@@ -19,6 +18,7 @@
 #include "framework/loading/note_summary.h"
 #include "framework/loading/origins.h"
 #include "framework/loading/trusted_path.h"
+#include "framework/loading/unusable_option.h"
 #include "framework/support/component_name.h"
 
 namespace casdm {
@@ -46,30 +46,6 @@ struct Looked {
 bool is_name(const std::string& name) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
   return !name.empty() && name.size() <= 100 && name.find_first_not_of(allowed) == std::string::npos;
-}
-
-constexpr std::size_t kLongestPattern = 200;
-constexpr std::size_t kLongestArray = 1024;
-
-/// What is wrong with an option or one inside it; empty: nothing. A library that is only listed must neither keep the
-/// host busy nor crash it, so it may have no number or expression that costs more than it says.
-std::string unusable_option(const OptionSpec& option) {
-  if (!option.component_kind.empty() && find_kind(option.component_kind) == nullptr) {
-    return text("chooses a component of kind ", quoted(option.component_kind), ", which this host does not know");
-  }
-  if (option.length.value_or(0) > kLongestArray) return text("has ", *option.length, " elements");
-  if (option.pattern.size() > kLongestPattern) return text("has a pattern of ", option.pattern.size(), " characters");
-  try {
-    if (!option.pattern.empty()) const std::regex pattern(option.pattern);
-  } catch (const std::regex_error& error) {
-    return text("has the pattern ", quoted(option.pattern), ": ", error.what());
-  }
-  for (const OptionSchema* inside : {&option.element, &option.fields}) {
-    for (const OptionSpec& inner : *inside) {
-      if (std::string problem = unusable_option(inner); !problem.empty()) return problem;
-    }
-  }
-  return "";
 }
 
 std::string unusable_component(const PluginDescription& description) {
