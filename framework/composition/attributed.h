@@ -21,6 +21,8 @@ class AttributedModule final : public Module {
   NamedTensors buffers() const override { return module_.call(&Module::buffers); }
   ParameterRole role(std::string_view parameter) const override { return module_.call(&Module::role, parameter); }
   void train(bool on) override { module_.call(&Module::train, on); }
+  WeightShadow begin_shadow(const Tensor& weights) override { return module_.call(&Module::begin_shadow, weights); }
+  void end_shadow() override { module_.call(&Module::end_shadow); }
 
  private:
   Component<Module> module_;

@@ -16,6 +16,7 @@ namespace {
 constexpr double kRate = 1e-2;
 constexpr int kSteps = 3;
 constexpr int kManySteps = 101;  // for what is done in every tenth step or so
+constexpr double kUnwritten = -77;
 
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
@@ -235,6 +236,57 @@ void leaves_out_a_whole_step(const Subject& subject) {
   require(!spec.gradients.any().item<bool>(), "whole_step with a scale that is NaN does not set the gradients to 0");
 }
 
+/// Each parameter is a matrix that the shadow has transposed, biases and what lies between are not in it.
+WeightShadow transposed_shadow(const Optimizer::Spec& spec) {
+  std::vector<int> rows;
+  const auto add = [&](std::int64_t offset, std::int64_t count, std::int64_t columns) {
+    const std::int64_t along = columns > 0 ? count / columns : 0;
+    for (const std::int64_t number :
+         {offset, std::int64_t{0}, count, columns, std::int64_t{1}, std::int64_t{1}, along, std::int64_t{0}}) {
+      rows.push_back(static_cast<int>(number));
+    }
+  };
+  std::int64_t end = 0;
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    const Tensor& weight = parameter.weight;
+    if (parameter.offset > end) add(end, parameter.offset - end, 0);
+    add(parameter.offset, weight.numel(), weight.dim() > 1 ? weight.size(0) : 0);
+    end = parameter.offset + weight.numel();
+  }
+  if (end < spec.weights.numel()) add(end, spec.weights.numel() - end, 0);
+  return {at::full_like(spec.weights, kUnwritten, at::kBFloat16),
+          at::tensor(rows, at::kInt).view({-1, 8}).to(spec.weights.device())};
+}
+
+Tensor expected_shadow(const Optimizer::Spec& spec) {
+  Tensor result = at::full_like(spec.weights, kUnwritten, at::kBFloat16);
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    const Tensor& weight = parameter.weight;
+    if (weight.dim() < 2) continue;
+    result.narrow(0, parameter.offset, weight.numel()).copy_(weight.reshape({-1, weight.size(0)}).t().flatten());
+  }
+  return result;
+}
+
+void writes_its_shadow(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec);
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer.get());
+  if (one_pass == nullptr || !one_pass->writes_shadow()) throw Skip("it writes no shadow of the weights");
+  const WeightShadow shadow = transposed_shadow(spec);
+  const Tensor average = spec.weights.clone();
+  for (const double scale : {std::nan(""), 0.25, std::nan("")}) {
+    set_gradients(spec, subject.seed(), 0);
+    shadow.values.fill_(kUnwritten);
+    const WholeStep whole{kRate, at::full({}, scale, spec.weights.options()), {{average, 0.5}}, shadow};
+    if (!one_pass->whole_step(whole)) throw Skip("it takes no whole steps on this device");
+    require(at::equal(shadow.values, expected_shadow(spec)),
+            text("after whole_step with a scale of ", number(scale),
+                 " the shadow differs from the weights rounded to bf16 at the places that its pieces give"));
+  }
+}
+
 /// A table inside [optimizer] is the name of a module.
 void has_plain_options(const Subject& subject) {
   for (const OptionSpec& option : subject.entry().options) {
@@ -284,6 +336,7 @@ Suite requirements() {
        {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
        {kind, "does_in_one_pass_what_its_parts_do", false, does_in_one_pass_what_its_parts_do},
        {kind, "leaves_out_a_whole_step", false, leaves_out_a_whole_step},
+       {kind, "writes_its_shadow", false, writes_its_shadow},
        {kind, "has_plain_options", false, has_plain_options},
        {kind, "descends", false, descends}},
       call);

@@ -42,7 +42,7 @@ class Nvrtc {
 
 /// What a kernel of CUDA looks like to the host.
 inline constexpr const char* kCudaEntry = "casdm_kernel";
-inline constexpr int kCudaArguments = 12;
+inline constexpr int kCudaArguments = 16;
 
 struct CudaArguments {
   void* tensors[kCudaArguments];

@@ -178,9 +178,12 @@ bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const Av
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
   const std::size_t in_pass = std::min(rules_.size(), OnePassOptimizer::kMostAverages);
-  WholeStep whole{learning_rate, defect.defined() ? scale + defect : scale, {}};
+  WholeStep whole{learning_rate, defect.defined() ? scale + defect : scale, {}, {}};
   for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
+  const bool writes_shadow = writes_shadow_ && !is_divided() && one_pass->writes_shadow();
+  if (writes_shadow) whole.shadow = module_.module->begin_shadow(flat_.weights);
   if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) return false;
+  if (whole.shadow.values.defined()) module_.module->end_shadow();
   for (std::size_t i = in_pass; i < rules_.size(); ++i) move_average(i, now, defect);
   is_zeroed_ = !is_divided();  // otherwise only the gradients of the share are 0
   zeroed_version_ = flat_.gradients._version();

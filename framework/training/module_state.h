@@ -85,6 +85,9 @@ class ModuleState {
                       const Tensor& defect = Tensor());
   /// Whether the device can decide that a step is not taken; not known before the first step.
   bool can_withhold() const { return !is_trainable() || is_one_pass_; }
+  /// Has no bf16 copy of the weights written by the optimizer from now on: a graph would read it without asking whether
+  /// it agrees with them.
+  void forgo_shadow() { writes_shadow_ = false; }
   /// average += (1 - keep) (weights - average), for each average.
   /// @param defect  a number on the device; if it is NaN, the averages stay as they are. Undefined: 0
   void update_averages(const AverageTime& now, const Tensor& defect = Tensor());
@@ -139,6 +142,7 @@ class ModuleState {
   std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
   bool is_zeroed_ = false;           ///< by the optimizer, with that version
   bool is_one_pass_ = false;         ///< whether the last step was taken in one pass
+  bool writes_shadow_ = true;        ///< where module and optimizer can
 };
 
 /// The tensors that `part` returns for each module, with names "<module>.<name>".

@@ -113,6 +113,9 @@ StepGraph::StepGraph(const Experiment& options, const Model& model, const Experi
   if (!reason.empty() && options.train.cuda_graph == GraphMode::on) throw ConfigError(refusal(reason));
   if (!reason.empty()) refuse(reason);
   if (device.is_cpu()) remark_.clear();
+  for (ModuleState& module : state.modules) {
+    if (is_possible_) module.forgo_shadow();
+  }
 }
 
 void StepGraph::refuse(const std::string& reason) {

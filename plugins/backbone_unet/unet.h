@@ -29,6 +29,8 @@ class UNetBackbone : public Backbone {
   NamedTensors parameters() const override { return parameters_; }
   ParameterRole role(std::string_view parameter) const override;
   void train(bool on) override { is_training_ = on; }
+  WeightShadow begin_shadow(const Tensor& weights) override { return casts_.begin_shadow(weights); }
+  void end_shadow() override { casts_.end_shadow(); }
 
   /// Throws Error when x, t or the condition do not fit the network.
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;

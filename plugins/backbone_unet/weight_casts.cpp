@@ -6,7 +6,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "casdm/block_kernel.h"
@@ -22,9 +25,11 @@ constexpr std::int64_t kPieceLength = 4096;
 constexpr std::int64_t kPieceThreads = 256;
 constexpr std::int64_t kPieceNumbers = 8;
 
-constexpr const char* kCastSource =
+constexpr const char* kCastKernels =
 #include "weight_casts_device.inc"
     ;
+
+std::string cast_source() { return text(kWeightPieces, kCastKernels); }
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
@@ -44,7 +49,7 @@ bool has_pieces(const Tensor& grad) {
 void move_pieces(const BlockKernel& kernel, const Tensor& pieces, const Tensor& from, const Tensor& to) {
   BlockLaunch moving;
   moving.tensors = {pieces, from, to};
-  moving.blocks = pieces.numel() / kPieceNumbers;
+  moving.blocks = pieces.size(0);
   moving.threads = kPieceThreads;
   launch(kernel, moving);
 }
@@ -56,15 +61,13 @@ class CastFunction : public torch::autograd::Function<CastFunction> {
     const at::AutoDispatchBelowADInplaceOrView no_views;  // the casts share memory, but change no longer
     ctx->saved_data["layout"] = c10::IValue::make_capsule(layout);
     ctx->save_for_backward(weights.vec());
-    const Tensor flat = weights[0].as_strided({layout->length}, {1}, 0);
-    const Tensor casts = at::empty({layout->length}, flat.options().dtype(layout->type));
-    static const BlockKernel to_float = convolution::typed_kernel("cast_weights", at::kFloat, kCastSource);
-    static const BlockKernel to_bfloat16 = convolution::typed_kernel("cast_weights", at::kBFloat16, kCastSource);
-    move_pieces(layout->type == at::kFloat ? to_float : to_bfloat16, layout->of_casts, flat, casts);
+    const Tensor casts = layout->is_current ? layout->shadow.values : cast(*layout, weights);
     variable_list result;
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      result.push_back(
-          casts.as_strided(weights[i].sizes(), strides_of_cast(weights[i], layout->format), layout->offsets[i]));
+      Tensor& made =
+          result.emplace_back(casts.as_strided(weights[i].sizes(), layout->strides_of_casts[i], layout->offsets[i]));
+      // So that a backward pass after the optimiser has written the next casts is an error.
+      made.unsafeGetTensorImpl()->set_version_counter(casts.unsafeGetTensorImpl()->version_counter());
     }
     return result;
   }
@@ -84,12 +87,21 @@ class CastFunction : public torch::autograd::Function<CastFunction> {
       of_weight = ordered.as_strided(weights[i].sizes(), weights[i].strides(), layout->offsets[i]);
     }
     at::_foreach_copy_(converted, found);  // by one kernel, since the strides agree
-    static const BlockKernel kernel{"order_gradients", text("using Value = float;\n", kCastSource)};
+    static const BlockKernel kernel{"order_gradients", text("using Value = float;\n", cast_source())};
     move_pieces(kernel, layout->of_gradients, unordered, ordered);
     return result;
   }
 
  private:
+  static Tensor cast(const CastLayout& layout, at::TensorList weights) {
+    const Tensor flat = weights[0].as_strided({layout.length}, {1}, 0);
+    const Tensor casts = at::empty({layout.length}, flat.options().dtype(layout.type));
+    static const BlockKernel to_float = convolution::typed_kernel("cast_weights", at::kFloat, cast_source());
+    static const BlockKernel to_bfloat16 = convolution::typed_kernel("cast_weights", at::kBFloat16, cast_source());
+    move_pieces(layout.type == at::kFloat ? to_float : to_bfloat16, layout.of_casts, flat, casts);
+    return casts;
+  }
+
   static void note_strides(CastLayout& layout, const variable_list& weights, variable_list& grads) {
     CastLayout::Strides strides;
     for (Tensor& grad : grads) {
@@ -115,12 +127,11 @@ std::vector<std::int64_t> offsets_of(const std::vector<Tensor>& weights) {
 
 CastLayout::CastLayout(const std::vector<Tensor>& weights, at::ScalarType type, at::MemoryFormat format)
     : type(type), format(format), offsets(offsets_of(weights)) {
-  Strides strides;
   for (const Tensor& weight : weights) {
     length = std::max(length, weight.storage_offset() + weight.numel());
-    strides.push_back(strides_of_cast(weight, format));
+    strides_of_casts.push_back(strides_of_cast(weight, format));
   }
-  of_casts = pieces_of(weights, strides);
+  of_casts = pieces_of(weights, strides_of_casts);
 }
 
 bool CastLayout::is_for(const std::vector<Tensor>& weights, at::ScalarType wanted_type,
@@ -129,27 +140,34 @@ bool CastLayout::is_for(const std::vector<Tensor>& weights, at::ScalarType wante
          offsets == offsets_of(weights);
 }
 
-Tensor CastLayout::pieces_of(const std::vector<Tensor>& weights, const Strides& strides) const {
+Tensor CastLayout::pieces_of(const std::vector<Tensor>& weights, const Strides& strides, std::int64_t count) const {
   std::vector<int> rows;
+  const auto add = [&](std::int64_t offset, std::int64_t length, const std::array<std::int64_t, 5>& order) {
+    for (std::int64_t first = 0; first < length; first += kPieceLength) {
+      for (const std::int64_t number : {offset, first, std::min(kPieceLength, length - first)}) {
+        rows.push_back(static_cast<int>(number));
+      }
+      rows.insert(rows.end(), order.begin(), order.end());
+    }
+  };
+  std::map<std::int64_t, std::int64_t> taken;  // where weights begin and end
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const at::IntArrayRef sizes = weights[i].sizes(), along = strides[i];
     if (along.empty()) continue;
     const std::int64_t columns = sizes.size() > 1 ? sizes[1] : 1;
     const std::int64_t positions = sizes.size() > 2 ? c10::multiply_integers(sizes.slice(2)) : 1;
-    for (std::int64_t first = 0; first < weights[i].numel(); first += kPieceLength) {
-      const std::int64_t count = std::min(kPieceLength, weights[i].numel() - first);
-      const std::int64_t row[kPieceNumbers] = {offsets[i],
-                                               first,
-                                               count,
-                                               columns,
-                                               positions,
-                                               along[0],
-                                               sizes.size() > 1 ? along[1] : 0,
-                                               sizes.size() > 2 ? along.back() : 0};
-      rows.insert(rows.end(), std::begin(row), std::end(row));
-    }
+    add(offsets[i], weights[i].numel(),
+        {columns, positions, along[0], sizes.size() > 1 ? along[1] : 0, sizes.size() > 2 ? along.back() : 0});
+    taken[offsets[i]] = offsets[i] + weights[i].numel();
   }
-  return to_device(at::tensor(rows, at::kInt), weights.front().device());
+  if (count > 0) taken[count] = count;
+  std::int64_t end = 0;
+  for (const auto& [begin, next] : taken) {
+    if (count > 0 && begin > end) add(end, begin - end, {});
+    end = std::max(end, next);
+  }
+  const auto count_of_rows = static_cast<std::int64_t>(rows.size()) / kPieceNumbers;
+  return to_device(at::tensor(rows, at::kInt).view({count_of_rows, kPieceNumbers}), weights.front().device());
 }
 
 bool WeightCasts::lie_in_one_piece(c10::Device device) const {
@@ -183,11 +201,37 @@ WeightCasts::Use::Use(WeightCasts& casts, c10::Device device, at::MemoryFormat f
   if (!layout || !layout->is_for(weights, type, format)) {
     layout = c10::make_intrusive<CastLayout>(weights, type, format);
   }
+  layout->is_current = layout->shadow.values.defined() && casts.shadowed_at_ == casts.changes();
   const variable_list made = CastFunction::apply(layout, at::TensorList(weights));
   for (std::size_t i = 0; i < made.size(); ++i) casts_in_use[weights[i].unsafeGetTensorImpl()] = made[i];
 }
 
 WeightCasts::Use::~Use() { before_.swap(casts_in_use); }
+
+WeightShadow WeightCasts::begin_shadow(const Tensor& weights) {
+  shadowed_at_ = 0;
+  const bool are_these = weights.is_contiguous() && weights.storage_offset() == 0 &&
+                         weights.storage().is_alias_of(weights_.front().storage()) &&
+                         lie_in_one_piece(weights.device());
+  if (!are_these || !layout_ || !layout_->is_for(weights_, at::kBFloat16, layout_->format)) return {};
+  flat_ = weights;
+  WeightShadow& shadow = layout_->shadow;
+  if (!shadow.values.defined() || shadow.values.numel() != weights.numel()) {
+    shadow.values = at::empty_like(weights, at::kBFloat16);
+    shadow.pieces = layout_->pieces_of(weights_, layout_->strides_of_casts, weights.numel());
+  }
+  shadow.values.unsafeGetTensorImpl()->bump_version();
+  return shadow;
+}
+
+void WeightCasts::end_shadow() { shadowed_at_ = changes(); }
+
+/// Greater after each change of a weight, through any of its tensors; more than 0 once there is a shadow.
+std::int64_t WeightCasts::changes() const {
+  std::int64_t result = 1 + (flat_.defined() ? flat_._version() : 0);
+  for (const Tensor& weight : weights_) result += weight._version();
+  return result;
+}
 
 Tensor cast(const Tensor& weight) {
   const auto found = casts_in_use.find(weight.unsafeGetTensorImpl());

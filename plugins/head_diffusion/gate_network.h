@@ -42,6 +42,9 @@ class ExtendedModule : public Module {
   NamedTensors buffers() const override;
   void train(bool on) override;
   ParameterRole role(std::string_view parameter) const override;
+  /// That of the first module alone.
+  WeightShadow begin_shadow(const Tensor& weights) override { return module_->begin_shadow(weights); }
+  void end_shadow() override { module_->end_shadow(); }
 
  private:
   NamedTensors joined(NamedTensors own, const NamedTensors& extension) const;

@@ -2,10 +2,11 @@
 
 #include <ATen/ATen.h>
 
-#include "adam_pass.h"
-
 #include <algorithm>
 #include <utility>
+
+#include "adam_pass.h"
+#include "casdm/block_kernel.h"
 
 namespace casdm::optimizer_standard {
 
@@ -68,6 +69,8 @@ bool AdamMoments::whole_step(const AdamWOptions& options, const WholeStep& step)
 
 FlatAdam::FlatAdam(const AdamWOptions& options, const Spec& spec, AdamMoments::Decay decay)
     : options_(options), spec_(spec), moments_({spec.weights}, {spec.gradients}, decay) {}
+
+bool FlatAdam::writes_shadow() const { return takes_block_kernels(spec_.weights.device()); }
 
 NamedTensors FlatAdam::buffers() const {
   NamedTensors result = named_views(spec_, moments_.exp_avg().front(), "exp_avg");

@@ -49,6 +49,7 @@ class FlatAdam : public OnePassOptimizer {
  public:
   void step(const OptimizerStep& step) override { moments_.step(options_, step.learning_rate); }
   bool whole_step(const WholeStep& step) override { return moments_.whole_step(options_, step); }
+  bool writes_shadow() const override;
   NamedTensors buffers() const override;
 
  protected:

@@ -11,12 +11,11 @@
 #include "casdm/block_kernel.h"
 #include "casdm/on_device.h"
 #include "casdm/parallel.h"
+#include "casdm/text.h"
 
 namespace casdm::optimizer_standard {
 
 namespace {
-
-constexpr std::int64_t kNumbers = 5;  ///< before those of averages
 
 /// The numbers that adam_rates takes, then what each average keeps.
 std::vector<double> numbers_of(const AdamWOptions& options, const WholeStep& step) {
@@ -127,12 +126,13 @@ constexpr const char* kAdamPass =
 #include "adam_device.inc"
     ;
 
+constexpr std::size_t kFirstAverage = 7;  ///< of the kernel's tensors
 constexpr std::int64_t kMostAdamBlocks = 1024;
 constexpr std::int64_t kAdamThreads = 256;
 
 void pass_on_device(const AdamTensors& tensors, const std::vector<double>& numbers, bool is_decoupled,
                     const WholeStep& step) {
-  static const BlockKernel kernel{"adam_pass", std::string(kAdamElement) + kAdamPass, /*phases=*/2};
+  static const BlockKernel kernel{"adam_pass", text(kWeightPieces, kAdamElement, kAdamPass), /*phases=*/2};
   const std::int64_t length = tensors.weights.numel();
   BlockLaunch pass;
   pass.tensors = {tensors.weights,
@@ -143,9 +143,13 @@ void pass_on_device(const AdamTensors& tensors, const std::vector<double>& numbe
                   step.scale,
                   to_device(at::tensor(numbers, at::kDouble), tensors.weights.device())};
   for (const WeightAverage& average : step.averages) pass.tensors.push_back(average.values);
+  pass.tensors.resize(kFirstAverage + OnePassOptimizer::kMostAverages);
+  const Tensor& pieces = step.shadow.pieces;
+  if (pieces.defined()) pass.tensors.insert(pass.tensors.end(), {step.shadow.values, pieces});
   pass.threads = kAdamThreads;
   pass.blocks = std::min(kMostAdamBlocks, (length + kAdamThreads - 1) / kAdamThreads);
-  pass.numbers = {length, is_decoupled ? 1 : 0, static_cast<std::int64_t>(step.averages.size()), pass.blocks};
+  pass.numbers = {length, is_decoupled ? 1 : 0, static_cast<std::int64_t>(step.averages.size()), pass.blocks,
+                  pieces.defined() ? pieces.size(0) : 0};
   pass.shared = static_cast<std::int64_t>(sizeof(AdamRates) / sizeof(float) + OnePassOptimizer::kMostAverages);
   launch(kernel, pass);
 }

@@ -10,7 +10,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kMostArguments = 12;
+constexpr std::size_t kMostArguments = 16;
 constexpr std::int64_t kMostThreads = 1024, kMostShared = 8192;
 
 /// Of the accelerator; a process has at most one type.

@@ -358,6 +358,8 @@ TEST_CASE("an optimizer that breaks its contract fails the test of that clause")
   faulty("half_done", "whole_step returns false but has changed the weights");
   fault_fails(CASDM_BROKEN_OPTIMIZERS, "one_pass", "takes_any_step", "leaves_out_a_whole_step",
               "whole_step with a scale that is NaN changes the weights");
+  fault_fails(CASDM_BROKEN_OPTIMIZERS, "one_pass", "forgets_the_shadow", "writes_its_shadow",
+              "the shadow differs from the weights rounded to bf16");
   for (const char* test : {"changes_every_parameter", "resumes_from_its_buffers", "stays_finite", "descends"}) {
     CHECK(check("descent", test, CASDM_BROKEN_OPTIMIZERS).outcome == "passed");
   }

@@ -2,6 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "casdm/feature_extractor.h"
 #include "casdm/one_pass_optimizer.h"
 #include "casdm/safetensors.h"
@@ -90,6 +92,38 @@ TEST_CASE("an update by adam and adamw on CUDA is float64's") {
       CHECK(difference(average.cpu(), wide.average) < 2e-6);
     }
     CHECK(spec.gradients.eq(0).all().item<bool>());
+  }
+}
+
+TEST_CASE("an update by adam and adamw on CUDA writes the weights in bf16 as asked, also where it takes no step") {
+  const at::NoGradGuard no_grad;
+  for (const std::string name : {"adamw", "adam"}) {
+    const std::vector<Shape> shapes = {{"matrix.weight", {131, 67}}, {"bias", {7}}};
+    const Optimizer::Spec spec = filled_parameters(shapes, cuda()), plain = filled_parameters(shapes, cuda());
+    const auto optimizer = make<Optimizer>(name, "", spec), without = make<Optimizer>(name, "", plain);
+    auto& one_pass = dynamic_cast<OnePassOptimizer&>(*optimizer);
+    REQUIRE(one_pass.writes_shadow());
+    constexpr int kCount = 131 * 67, kSplit = 5000;
+    REQUIRE(spec.parameters[0].offset == 0);
+    const auto count = static_cast<int>(spec.weights.numel());
+    // The matrix transposed, in two pieces; what follows is not in it.
+    const std::vector<std::vector<int>> pieces = {{0, 0, kSplit, 67, 1, 1, 131, 0},
+                                                  {0, kSplit, kCount - kSplit, 67, 1, 1, 131, 0},
+                                                  {kCount, 0, count - kCount, 0, 0, 0, 0, 0}};
+    std::vector<Tensor> rows;
+    for (const std::vector<int>& piece : pieces) rows.push_back(at::tensor(piece, at::kInt));
+    for (const double scale : {std::nan(""), 0.25, 0.5, std::nan("")}) {
+      const WeightShadow shadow{at::full_like(spec.weights, -77, at::kBFloat16), at::stack(rows).to(cuda())};
+      const Tensor given = at::full({}, scale, spec.weights.options());
+      for (const Optimizer::Spec* of : {&spec, &plain}) fill_gradients(*of, 0);
+      REQUIRE(one_pass.whole_step({1e-2, given, {}, shadow}));
+      REQUIRE(dynamic_cast<OnePassOptimizer&>(*without).whole_step({1e-2, given, {}, {}}));
+      CHECK(at::equal(spec.weights, plain.weights));
+      CHECK(spec.gradients.eq(0).all().item<bool>());
+      const Tensor transposed = spec.parameters[0].weight.t().to(at::kBFloat16).flatten();
+      CHECK(at::equal(shadow.values.narrow(0, 0, kCount), transposed));
+      CHECK(shadow.values.narrow(0, kCount, count - kCount).eq(-77).all().item<bool>());
+    }
   }
 }
 

@@ -1,13 +1,16 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <set>
 #include <string_view>
 
 #include "backbones/networks.h"
 #include "cuda/device.h"
 #include "framework/composition/model.h"
+#include "framework/training/module_state.h"
 #include "support/observed.h"
+#include "training/small_run.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -55,7 +58,67 @@ std::set<at::ScalarType> dtypes_enlarged(const Work& work) {
   return dtypes;
 }
 
+/// The outputs of a U-Net in bf16 before each of some steps of adamw, some of which are not taken, and of its average.
+std::vector<Tensor> outputs_in_training(bool has_shadow) {
+  compute_in(Precision::bf16);
+  const at::Tensor nan = at::full({}, std::nan(""), cuda());
+  const std::shared_ptr<Backbone> network = trained_unet(kVariants[0]);
+  ModuleState state({"theta", network, true}, optimizer("adamw", "weight_decay = 0.1"), {}, cuda());
+  if (!has_shadow) state.forgo_shadow();
+  const Input input;
+  const Tensor x = input.x.to(cuda()), t = input.t.to(cuda());
+  std::vector<Tensor> outputs;
+  const auto output = [&] {
+    const Autocast autocast(cuda(), Precision::bf16);
+    return outputs.emplace_back(network->forward(x, t, {}));
+  };
+  for (int step = 1; step <= 6; ++step) {
+    state.zero_grad();
+    output().square().mean().backward();
+    state.gather_gradients();
+    state.optimizer_step(1e-2, at::ones({}, cuda()), {step, step, 1}, step == 3 ? nan : at::zeros({}, cuda()));
+    const at::NoGradGuard no_grad;
+    if (step == 4) {
+      const Tensor scratch = at::empty_like(state.flat().weights);
+      state.swap_ema(scratch);
+      output();
+      state.swap_ema(scratch);
+      output();
+    }
+    if (step == 5) Tensor(state.parameters().front()).mul_(0.5);
+  }
+  return outputs;
+}
+
 }  // namespace
+
+TEST_CASE("weights that an optimizer writes in bf16 are those that a U-Net casts, whatever changes them") {
+  const std::vector<Tensor> written = outputs_in_training(true), cast = outputs_in_training(false);
+  REQUIRE(written.size() == cast.size());
+  for (std::size_t i = 0; i < cast.size(); ++i) CHECK_MESSAGE(at::equal(written[i], cast[i]), i);
+  CHECK(!at::equal(cast[4], cast[5]));  // the average and the weights
+}
+
+TEST_CASE("a backward pass through weights in bf16 that have since been written anew is refused") {
+  compute_in(Precision::bf16);
+  const std::shared_ptr<Backbone> network = trained_unet(kVariants[0]);
+  ModuleState state({"theta", network, true}, optimizer("adamw"), {}, cuda());
+  const Input input;
+  const auto loss = [&] {
+    const Autocast autocast(cuda(), Precision::bf16);
+    return network->forward(input.x.to(cuda()), input.t.to(cuda()), {}).square().mean();
+  };
+  const auto step = [&] {
+    state.gather_gradients();
+    state.optimizer_step(1e-2, at::ones({}, cuda()), {1, 1, 1});
+  };
+  loss().backward();
+  step();
+  const Tensor earlier = loss();
+  loss().backward();
+  step();
+  CHECK_THROWS_WITH_AS(earlier.backward(), doctest::Contains("modified by an inplace operation"), c10::Error);
+}
 
 TEST_CASE("every U-Net enlarges its feature maps in the precision of the run on CUDA") {
   Backbone::Spec spec;

@@ -34,8 +34,8 @@ struct BlockKernel {
 
 /// One run of a kernel.
 struct BlockLaunch {
-  std::vector<Tensor> tensors;        ///< on one device, at most 12; what is undefined is null for the kernel
-  std::vector<std::int64_t> numbers;  ///< that fit in int32, at most 12
+  std::vector<Tensor> tensors;        ///< on one device, at most 16; what is undefined is null for the kernel
+  std::vector<std::int64_t> numbers;  ///< that fit in int32, at most 16
   std::int64_t blocks = 0;
   std::int64_t threads = 0;  ///< of a block, 1 to 1024
   std::int64_t shared = 0;   ///< floats in common, at most 8192

@@ -8,10 +8,9 @@
 #include <vector>
 
 #include "casdm/api.h"
+#include "casdm/weight_shadow.h"
 
 namespace casdm CASDM_API {
-
-using at::Tensor;
 
 /// What a parameter is to its network, for optimisers that treat kinds of parameters differently.
 enum class ParameterRole {
@@ -48,6 +47,14 @@ class Module {
 
   /// Training behaviour (dropout) on or off. Modules start in training mode.
   virtual void train(bool /*on*/) {}
+
+  /// Its copy of the weights in bf16, if it wants one: the optimiser writes it before the host calls `end_shadow`.
+  /// Until then the module does not read it, nor afterwards once a weight has changed.
+  /// @param weights  float32 [N], all in one piece of memory, of which the parameters are views
+  virtual WeightShadow begin_shadow(const Tensor& /*weights*/) { return {}; }
+
+  /// The copy agrees with the weights, rounded to nearest even.
+  virtual void end_shadow() {}
 };
 
 /// Parameters, then buffers.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "casdm/optimizer.h"
+#include "casdm/weight_shadow.h"
 
 namespace casdm CASDM_API {
 
@@ -18,6 +19,7 @@ struct WholeStep {
   double learning_rate = 0;
   Tensor scale;  ///< float32 [], by which the gradients are to be multiplied; on their device. NaN: see below
   std::vector<WeightAverage> averages;  ///< the first OnePassOptimizer::kMostAverages; the host updates any others
+  WeightShadow shadow = {};             ///< of the weights as Optimizer::Spec::weights; only if `writes_shadow`
 };
 
 /// An optimiser that can do all of an update in one pass over its memory, which the update's time is spent on. The host
@@ -36,6 +38,10 @@ class OnePassOptimizer : public Optimizer {
   /// are, including any count of steps. Only the device knows the scale at that time, since the host need not wait for
   /// the losses before it queues the update.
   virtual bool whole_step(const WholeStep& step) = 0;
+
+  /// Whether `whole_step`, where it returns true, writes WholeStep::shadow: the new weights rounded to bf16, or the
+  /// present ones if the step is not taken.
+  virtual bool writes_shadow() const { return false; }
 };
 
 }  // namespace casdm

@@ -123,7 +123,7 @@ struct OnePassOptions {
   static void describe(Schema<OnePassOptions>& s) {
     s.option("fault", &OnePassOptions::fault, "What its whole step does wrong.")
         .choices({"none", "forgets_the_scale", "forgets_an_average", "averages_old_weights", "keeps_gradients",
-                  "half_done", "takes_any_step"});
+                  "half_done", "takes_any_step", "forgets_the_shadow"});
   }
 };
 
@@ -135,6 +135,7 @@ class OnePass : public OnePassOptimizer {
   bool whole_step(const WholeStep& whole) override {
     if (!is("takes_any_step") && whole.scale.isnan().item<bool>()) {
       spec_.gradients.zero_();
+      if (!is("forgets_the_shadow")) write(whole.shadow);
       return true;
     }
     if (!is("forgets_the_scale")) spec_.gradients.mul_(whole.scale);
@@ -146,11 +147,27 @@ class OnePass : public OnePassOptimizer {
       Tensor(average.values).lerp_(is("averages_old_weights") ? before : spec_.weights, 1 - average.keep);
     }
     if (!is("keeps_gradients")) spec_.gradients.zero_();
+    write(whole.shadow);
     return true;
   }
+  bool writes_shadow() const override { return true; }
 
  private:
   bool is(std::string_view fault) const { return fault_ == fault; }
+
+  void write(const WeightShadow& shadow) const {
+    if (!shadow.values.defined()) return;
+    for (const Tensor& row : shadow.pieces.unbind()) {
+      const auto number = [&](int i) { return row[i].item<std::int64_t>(); };
+      const std::int64_t columns = number(3), positions = number(4);
+      for (std::int64_t i = number(1); columns > 0 && i < number(1) + number(2); ++i) {
+        const std::int64_t column = i / positions;
+        const std::int64_t there =
+            number(0) + column / columns * number(5) + column % columns * number(6) + i % positions * number(7);
+        shadow.values[there].copy_(spec_.weights[number(0) + i]);
+      }
+    }
+  }
 
   std::string fault_;
   Spec spec_;
