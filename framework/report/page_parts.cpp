@@ -104,8 +104,11 @@ for (const section of document.querySelectorAll("[data-samples]")) {
     for (const figure of section.querySelectorAll("figure")) {
       const images = [...figure.querySelectorAll("img")].filter((image) => seed === null || image.dataset.seed === seed);
       const before = images.filter((image) => Number(image.dataset.images) <= Number(moment));
-      const shown = before.length > 0 ? before[before.length - 1] : images[0];
+      const shown = before[before.length - 1];
       for (const image of figure.querySelectorAll("img")) image.hidden = image !== shown;
+      const at = shown ? shown.dataset.images : null;
+      const label = at === moment ? "" : at ? `after ${Number(at).toLocaleString("en")} images` : "no grid yet";
+      figure.querySelector("small").textContent = label;
     }
   };
   for (const control of [slider, seeds]) if (control) control.addEventListener("input", show);

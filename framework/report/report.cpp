@@ -322,6 +322,20 @@ std::string introduction(const Subject& subject) {
                   {"baseline", join({baselines.begin(), baselines.end()}, ", ")}});
 }
 
+/// What no other run has: times of the first line of the log.
+std::string beginning(const Comparison& comparison) {
+  for (const ComparedArm& arm : comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      std::string first;
+      read_log(run.path, [&](const Value& line) {
+        if (first.empty()) first = to_json(line);
+      });
+      return sha256(first);
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string report_of(const fs::path& folder) {
@@ -346,7 +360,8 @@ std::string report_of(const fs::path& folder) {
   body += section("curves", "Curves", curves(subject));
   body += section("experiment", subject.is_single() ? "Experiment" : "Arms", experiment(subject));
   body += section("making", "Machine and versions", making(subject));
-  body += text("</main>\n<footer>", origin_line(fs::absolute(folder).lexically_normal()), "</footer>\n");
+  body += text("</main>\n<footer>", origin_line(fs::absolute(folder).lexically_normal(), beginning(subject.comparison)),
+               "</footer>\n");
   return with_digest(html_page(text(subject.comparison.title, " - casdm report"), body));
 }
 

@@ -43,6 +43,7 @@ std::vector<std::int64_t> evenly(const std::set<std::int64_t>& all, std::size_t 
   return result;
 }
 
+/// Empty: it is not shown.
 std::string image(const fs::path& file, const std::string& arm, std::int64_t seed, std::int64_t images, bool is_shown) {
   try {
     // The page will be shown to others, so files that are not really grids, or that are outside the run, are left out.
@@ -71,7 +72,7 @@ std::size_t moments_that_fit(const std::vector<Grids>& all) {
     for (const auto& [images, file] : grids.files) {
       std::error_code failure;
       const std::uintmax_t size = fs::file_size(file, failure);
-      if (!failure) largest = std::max(largest, size);
+      if (!failure && size <= kLargestGrid) largest = std::max(largest, size);
     }
   }
   const std::uintmax_t of_a_moment = std::max<std::uintmax_t>(1, largest * all.size());
@@ -113,6 +114,7 @@ std::string sample_grids(const Comparison& comparison) {
   for (const std::int64_t moment : moments) labels.push_back(std::to_string(moment));
   std::string result =
       text("<div data-samples=\"", join(labels, " "), "\">", controls(moments, seeds), "<div class=\"samples\">\n");
+  std::size_t left_out = 0;
   for (const ComparedArm& arm : comparison.arms) {
     std::string images;
     bool has_shown = false;
@@ -123,14 +125,22 @@ std::string sample_grids(const Comparison& comparison) {
         if (file == grids.files.end()) continue;
         // Without scripts, the last grid of the first seed is visible.
         const bool is_last = grids.seed == *seeds.begin() && moment == moments.back();
-        images += image(file->second, arm.name, grids.seed, moment, is_last && !has_shown);
-        has_shown = has_shown || is_last;
+        const std::string grid = image(file->second, arm.name, grids.seed, moment, is_last && !has_shown);
+        has_shown = has_shown || (is_last && !grid.empty());
+        left_out += grid.empty() ? 1 : 0;
+        images += grid;
       }
     }
-    const std::string caption = comparison.arms.size() > 1 ? text("<figcaption>", html(arm.name), "</figcaption>") : "";
-    if (!images.empty()) result += text("<figure>", caption, images, "</figure>\n");
+    const std::string name = comparison.arms.size() > 1 ? html(arm.name) : "";
+    if (images.empty()) continue;
+    result += text("<figure><figcaption>", name, "<small></small></figcaption>", images, "</figure>\n");
   }
   result += "</div></div>\n";
+  if (left_out > 0) {
+    result += text("<p>Not shown: ", left_out, left_out == 1 ? " file" : " files", " of samples/ that ",
+                   left_out == 1 ? "is" : "are", " larger than ", kLargestGrid >> 20,
+                   " MiB, cannot be read, or no PNG.</p>\n");
+  }
   if (moments.size() < every_moment.size()) {
     result += text("<p>", moments.size(), " of ", every_moment.size(),
                    " moments are shown; all grids are in samples/ of "

@@ -15,6 +15,7 @@ constexpr std::string_view kMark = "<p id=\"made-by\">Made by casdm report";
 constexpr const char* kDigest = "<!-- sha256 of all before this: ";
 constexpr const char* kEnd = " -->\n";
 constexpr std::string_view kFrom = " from ";
+constexpr const char* kBegins = "<!-- the run begins with ";
 
 /// The part of a page after `before` and until `after`, as HTML; empty: there is none.
 std::string between(const std::string& page, const std::string& before, const char* after) {
@@ -25,6 +26,8 @@ std::string between(const std::string& page, const std::string& before, const ch
 }
 
 std::string title_of(const std::string& page) { return between(page, "<title>", "</title>"); }
+
+std::string beginning_of(const std::string& page) { return between(page, kBegins, kEnd); }
 
 /// The folder that a page is about.
 std::string origin_of(const std::string& page) {
@@ -40,7 +43,9 @@ std::string origin_of(const std::string& page) {
 
 }  // namespace
 
-std::string origin_line(const fs::path& folder) { return text(kMark, kFrom, html(folder.string()), "</p>"); }
+std::string origin_line(const fs::path& folder, const std::string& beginning) {
+  return text(kMark, kFrom, html(folder.string()), "</p>", kBegins, beginning, kEnd);
+}
 
 std::string with_digest(const std::string& page) { return text(page, kDigest, sha256(page), kEnd); }
 
@@ -66,7 +71,8 @@ void refuse_page_of_another(const std::string& command, const fs::path& file, co
   if (!fs::exists(file, ignored)) return;
   const std::string there = read_file(file), origin = origin_of(there);
   // A run may have been moved since.
-  const bool is_same = origin == origin_of(page) || !fs::exists(origin, ignored);
+  const bool is_same =
+      origin == origin_of(page) || (!fs::exists(origin, ignored) && beginning_of(there) == beginning_of(page));
   if (is_same && title_of(there) == title_of(page)) return;
   throw ConfigError(
       text(command, ": ", file.string(), " is the page of another run or sweep; choose another name, or remove it"));

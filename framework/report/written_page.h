@@ -7,7 +7,8 @@
 namespace casdm {
 
 /// The line of a page that says what made it and which folder it is about, as HTML.
-std::string origin_line(const std::filesystem::path& folder);
+/// @param beginning  of that run, by which it is recognised where it has been moved to; without "-->"
+std::string origin_line(const std::filesystem::path& folder, const std::string& beginning);
 
 /// The page with a digest at its end, by which later changes are noticed.
 std::string with_digest(const std::string& page);

@@ -22,6 +22,7 @@
 #include "framework/sampling/weights_origin.h"
 #include "framework/support/files.h"
 #include "framework/support/number_format.h"
+#include "framework/support/silence.h"
 #include "framework/support/value_table.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/module_optimizer.h"
@@ -92,6 +93,7 @@ void require_effect_of_steps(const LoadedExperiment& experiment, const Model& mo
   const std::int64_t steps = asked->as_integer();
   other.table.set(Sampler::steps_option, steps > 1 ? steps - 1 : steps + 1);
   const std::size_t taken = model.sampler.call(&Sampler::plan).size();
+  const Silence silence;
   try {
     const Component<Sampler> sampler = experiment.host->create<Sampler>(other, {model.schedule, model.image});
     if (sampler.call(&Sampler::plan).size() != taken) return;

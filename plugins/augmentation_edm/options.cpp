@@ -15,7 +15,8 @@ void describe_pixels(Schema<Options>& s) {
   s.option("translate_int", &Options::translate_int, "Shift by whole pixels, the border mirrored.").at_least(0);
   s.option("translate_int_max", &Options::translate_int_max, "Largest such shift, as a fraction of the image's size.")
       .greater_than(0)
-      .range(0, 1);
+      .range(0, 1)
+      .not_with("translate_int", {0.0});
 }
 
 void describe_geometry(Schema<Options>& s) {
@@ -25,15 +26,23 @@ void describe_geometry(Schema<Options>& s) {
       .at_least(0);
   s.option("translate_frac", &Options::translate_frac, "Shift by translate_frac_std w of the size, w ~ N(0, I).")
       .at_least(0);
-  s.option("scale_std", &Options::scale_std, "Standard deviation of the enlargement's log2.").at_least(0);
-  s.option("rotate_frac_max", &Options::rotate_frac_max, "Largest angle; 1: half a turn to either side.").range(0, 1);
-  s.option("aniso_std", &Options::aniso_std, "Standard deviation of the stretch's log2.").at_least(0);
+  s.option("scale_std", &Options::scale_std, "Standard deviation of the enlargement's log2.")
+      .at_least(0)
+      .not_with("scale", {0.0});
+  s.option("rotate_frac_max", &Options::rotate_frac_max, "Largest angle; 1: half a turn to either side.")
+      .range(0, 1)
+      .not_with("rotate_frac", {0.0});
+  s.option("aniso_std", &Options::aniso_std, "Standard deviation of the stretch's log2.")
+      .at_least(0)
+      .not_with("aniso", {0.0});
   s.option("aniso_rotate_prob", &Options::aniso_rotate_prob,
            "Chance that the stretch has a random direction; else it is horizontal.")
-      .range(0, 1);
+      .range(0, 1)
+      .not_with("aniso", {0.0});
   s.option("translate_frac_std", &Options::translate_frac_std,
            "Standard deviation of the shift, in sizes of the image.")
-      .at_least(0);
+      .at_least(0)
+      .not_with("translate_frac", {0.0});
 }
 
 void describe_colour(Schema<Options>& s) {
@@ -43,10 +52,18 @@ void describe_colour(Schema<Options>& s) {
   s.option("hue", &Options::hue, "Turn the colours about the grey axis by any angle up to hue_max.").at_least(0);
   s.option("saturation", &Options::saturation, "Multiply the distance from grey by 2^(saturation_std w), w ~ N(0, 1).")
       .at_least(0);
-  s.option("brightness_std", &Options::brightness_std, "Standard deviation of the brightness.").at_least(0);
-  s.option("contrast_std", &Options::contrast_std, "Standard deviation of the contrast's log2.").at_least(0);
-  s.option("hue_max", &Options::hue_max, "Largest angle of the hue; 1: half a turn to either side.").range(0, 1);
-  s.option("saturation_std", &Options::saturation_std, "Standard deviation of the saturation's log2.").at_least(0);
+  s.option("brightness_std", &Options::brightness_std, "Standard deviation of the brightness.")
+      .at_least(0)
+      .not_with("brightness", {0.0});
+  s.option("contrast_std", &Options::contrast_std, "Standard deviation of the contrast's log2.")
+      .at_least(0)
+      .not_with("contrast", {0.0});
+  s.option("hue_max", &Options::hue_max, "Largest angle of the hue; 1: half a turn to either side.")
+      .range(0, 1)
+      .not_with("hue", {0.0});
+  s.option("saturation_std", &Options::saturation_std, "Standard deviation of the saturation's log2.")
+      .at_least(0)
+      .not_with("saturation", {0.0});
 }
 
 }  // namespace

@@ -63,6 +63,9 @@ SumLoss::SumLoss(const Options& options, const Spec& spec) {
   if (options.terms.empty()) {
     throw ConfigError("terms: expected at least one metric, as in terms = [{type = \"l1\"}, {type = \"ssim\"}]");
   }
+  if (std::all_of(options.terms.begin(), options.terms.end(), [](const SumTerm& term) { return term.weight == 0; })) {
+    throw ConfigError("terms: every weight is 0, so the metric compares nothing; expected one above 0");
+  }
   info_.highest = 0;
   info_.input_range.reset();
   for (const SumTerm& term : options.terms) {

@@ -75,6 +75,9 @@ FeatureDistance::FeatureDistance(const Options& options, const Spec& spec)
   if (*std::min_element(weights_.begin(), weights_.end()) < 0) {
     throw ConfigError("layer_weights: expected no negative number");
   }
+  if (*std::max_element(weights_.begin(), weights_.end()) == 0) {
+    throw ConfigError("layer_weights: all are 0, so the metric compares nothing; expected one above 0");
+  }
 }
 
 MetricInfo FeatureDistance::info() const {

@@ -66,6 +66,9 @@ TEST_CASE(
            "head.weights.eps: it has no effect with head.train_mode = \"frozen_theta\""});
   refuses("--set 'timesteps={type=\"uniform\",spread=\"stratified\"}' --set train.batch_size=1", 2,
           {"timesteps.spread: it has no effect with train.batch_size = 1"});
+  refuses("--set 'augmentation={type=\"edm\",hue_max=0.5,brightness_std=0.5,scale=0,scale_std=0.1}'", 2,
+          {"augmentation.hue_max: it has no effect with hue = 0", "augmentation.brightness_std: it has no effect",
+           "augmentation.scale_std: it has no effect with scale = 0"});
 
   const TemporaryFolder folder;
   write_small_config(folder.path());

@@ -25,6 +25,11 @@ TEST_CASE("sum adds its terms by weight") {
   CHECK(max_relative_difference(sum, expected) < 1e-6);
 }
 
+TEST_CASE("a sum whose terms all have the weight 0 is refused") {
+  CHECK_THROWS_WITH_AS(make_metric("sum", "terms = [{type = \"l1\", weight = 0}, {type = \"ssim\", weight = 0}]"),
+                       doctest::Contains("every weight is 0, so the metric compares nothing"), ConfigError);
+}
+
 TEST_CASE("sum declares what follows from its terms") {
   const MetricInfo info = make_metric("sum", "terms = [{type = \"ssim\", weight = 0.5}, {type = \"ms_ssim\"}]")->info();
   CHECK(info.minimum_size == 11);
@@ -218,6 +223,7 @@ TEST_CASE("a distance of features lists the layers there are, and how many weigh
   refused("layers = [\"flat\", \"flat\"]", "named twice");
   refused("layer_weights = [1.0]", "expected 2 numbers, one for each layer, got 1");
   refused("layer_weights = [1.0, -1.0]", "no negative number");
+  refused("layer_weights = [0.0, 0.0]", "layer_weights: all are 0, so the metric compares nothing");
 }
 
 TEST_CASE("a distance of random features depends on its seed") {

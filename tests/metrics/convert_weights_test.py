@@ -227,6 +227,28 @@ class StLpips(unittest.TestCase):
             self.assertIn("made", subprocess.run(command, capture_output=True, text=True).stdout)
             self.assertEqual(set(read_safetensors(damaged)[0]), {"a", "b"})
 
+    def test_only_the_published_wheel_has_its_version(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+
+            def convert(name, content):
+                with zipfile.ZipFile(folder / name, "w") as wheel:
+                    for net in ("vgg", "alex"):
+                        wheel.writestr(f"stlpips_pytorch/weights/vST0.0/{net}_shift_tolerant.pth", content)
+                command = [sys.executable, TOOL, "st-lpips", "--wheel", folder / name, "--out", folder / "out"]
+                return subprocess.run(command, capture_output=True, text=True)
+
+            nothing = convert("nothing.whl", zip_form({}))
+            self.assertEqual(nothing.returncode, 1)
+            self.assertIn("it holds no tensor", nothing.stderr)
+            self.assertFalse((folder / "out").exists())
+            done = convert("st.whl", zip_form(state()))
+            self.assertIn("note: ", done.stderr)
+            self.assertIn("is not the wheel of stlpips-pytorch 0.0.2 on PyPI", done.stderr)
+            metadata = read_safetensors(folder / "out" / "st_lpips_vgg16.safetensors")[1]
+            self.assertEqual(metadata["version"], "unknown")
+            self.assertIn("made", convert("other.whl", zip_form({"a": TensorStandIn("0", [1], (1,))})).stdout)
+
 
 # The tool where a program's number is known only a while after the program runs.
 SLOW_START = f"""

@@ -71,6 +71,8 @@ def make_sweep(folder, arms):
         for seed in (0, 1, 2):
             cells.append({"name": f"arm{i}-s{seed}", "arm": i, "seed": seed})
             make_run(folder / cells[-1]["name"], name, seed, 1 + i, 40)
+            if i > 0:  # the other arms lack one grid each
+                (folder / cells[-1]["name"] / "samples" / f"{50000 - 20000 * i}.png").unlink()
     cells.append({"name": "lost", "arm": 1, "seed": 3})
     (folder / "cells").mkdir()
     (folder / "cells" / "lost.json").write_text(json.dumps({"problem": HOSTILE}), encoding="utf-8")
@@ -141,10 +143,14 @@ class Reports(unittest.TestCase):
         self.assertEqual(browser.value(shown), ["40000"] * 3)
         browser.value("document.querySelector('input[type=range]').focus()")
         browser.press("ArrowLeft", 37)
-        self.assertEqual(browser.value(shown), ["30000"] * 3)
+        labels = "[...document.querySelectorAll('.samples figcaption small')].map((label) => label.textContent)"
+        self.assertEqual(browser.value(shown), ["30000", "20000", "30000"])
+        self.assertEqual(browser.value(labels), ["", "after 20,000 images", ""])
         self.assertEqual(browser.value("document.querySelector('output').textContent"), "30,000")
         browser.press("Home", 36)
-        self.assertEqual(browser.value(shown), ["10000"] * 3)
+        self.assertEqual(browser.value(shown), ["10000"] * 2)
+        self.assertEqual(browser.value(labels), ["", "", "no grid yet"])
+        browser.press("End", 35)
         browser.value("document.querySelector('[data-shows]').focus()")
         browser.press(" ", 32)
         hidden = "getComputedStyle(document.querySelector('figure.plot > svg .curve')).display"

@@ -291,6 +291,23 @@ TEST_CASE("a report shows samples beside the nearest images, only of the last ch
   CHECK(report_of("run").find("Nearest images") == std::string::npos);
 }
 
+TEST_CASE("a report says which pictures it does not show") {
+  const TemporaryFolder folder;
+  folder.write("run/config.toml", kConfig);
+  folder.write("run/metrics.jsonl", line(10000));
+  folder.write("run/samples/5000.png", kPicture);
+  folder.write("run/samples/10000.png", kPicture + std::string(17 << 20, '\0'));
+  const std::string picture = base64(kPicture + std::string(5 << 20, '\0'));
+  folder.write("run/evaluation/nearest-1.json",
+               text(R"({"what":"nearest","checkpoint_images":10000,"images":[{"index":0,"image":")", picture,
+                    R"(","nearest":[{"index":41,"distance":0.25,"image":")", picture, R"("}]}]})"));
+  const std::string page = report_of("run");
+  CHECK(count(page, "src=\"data:image/png;base64,") == 1);
+  CHECK(page.find("<p>Not shown: 1 file of samples/ that is larger than 16 MiB, cannot be read, or no PNG.</p>") !=
+        std::string::npos);
+  CHECK(page.find("<p>Not shown: records beyond 8 MiB.</p>") != std::string::npos);
+}
+
 TEST_CASE("a page that somebody has changed is not replaced") {
   const TemporaryFolder folder;
   folder.write("run/config.toml", "[run]\nname = \"a\"\n");
@@ -317,6 +334,10 @@ TEST_CASE("the page of another run is not replaced") {
         }).find("page of another run") != std::string::npos);
   std::filesystem::rename("a", "moved");
   CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("moved")));
+  folder.write("moved/metrics.jsonl", line(10));
+  CHECK(message_of<ConfigError>([] {
+          refuse_page_of_another("report", "page.html", report_of("moved"));
+        }).find("page of another run") != std::string::npos);
   folder.write("b&<\"c\">/a/config.toml", "[run]\nname = \"a\"\n");
   folder.write("page.html", report_of("b&<\"c\">/a"));
   CHECK(message_of<ConfigError>([] {

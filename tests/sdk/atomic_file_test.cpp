@@ -49,6 +49,21 @@ void in_killed_process(const Action& action) {
 
 }  // namespace
 
+TEST_CASE("a file that is replaced keeps its permissions, but can be written") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a";
+  for (const auto& [before, after] : {std::pair{0600, 0600}, std::pair{0664, 0664}, std::pair{0444, 0644}}) {
+    put(path, "old");
+    fs::permissions(path, fs::perms(before));
+    AtomicFile file(path);
+    CHECK(fs::status(file.temporary()).permissions() == fs::perms(after));
+    file.write("new");
+    file.commit();
+    CHECK(fs::status(path).permissions() == fs::perms(after));
+    fs::remove(path);
+  }
+}
+
 TEST_CASE("a file is replaced at commit and not before, and without commit nothing is left") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
