@@ -186,14 +186,14 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
   return names;
 }
 
-/// Whether the run has the score of `measure` under another name, measured differently: `measured_otherwise` says so.
-bool has_otherwise(const Comparison& comparison, const RunRecord& run, const std::string& measure) {
+/// Whether a run with these `scores` has that of `measure` under another name, measured differently:
+/// `measured_otherwise` says so.
+bool has_otherwise(const Comparison& comparison, const std::set<std::string>& scores, const std::string& measure) {
   for (const ComparedArm& arm : comparison.arms) {
     for (const ComparedRun& other : arm.runs) {
       const Measure* found = other.record.find(measure);
       if (found == nullptr || found->score.empty()) continue;
-      return std::any_of(run.measures.begin(), run.measures.end(),
-                         [&](const Measure& m) { return m.score == found->score; });
+      return scores.contains(found->score);
     }
   }
   return false;
@@ -210,13 +210,15 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
     const std::set<std::string> of_arm = measures_of(arm);
     for (const ComparedRun& run : arm.runs) {
       if (!run.problem.empty()) continue;
+      std::set<std::string> scores;
+      for (const Measure& measure : run.record.measures) scores.insert(measure.score);
       std::map<std::string, std::vector<std::string>> by_reason;
       for (const MeasureSummary& measure : measures) {
         const std::string& name = measure.name;
         if (run.record.find(name) != nullptr) continue;
         const auto known = run.record.lacking.find(name);
         if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
-        if (known != run.record.lacking.end() || has_otherwise(comparison, run.record, name)) continue;
+        if (known != run.record.lacking.end() || has_otherwise(comparison, scores, name)) continue;
         const bool is_in_arm = of_arm.contains(name), is_of_evaluation = !measure.about.empty();
         if (is_in_arm || is_of_evaluation) {
           by_reason[text("it has none, although other ", is_in_arm ? "runs of the arm do" : "arms do")].push_back(name);

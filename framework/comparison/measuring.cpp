@@ -253,6 +253,7 @@ void tell_apart(const std::vector<RunRecord*>& runs) {
     tell_apart(recorded);
     tell_apart(logged);
   }
+  for (RunRecord* run : runs) run->index_measures();
 }
 
 }  // namespace casdm

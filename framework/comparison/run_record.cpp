@@ -157,8 +157,13 @@ std::string to_string(Better better) {
 }
 
 const Measure* RunRecord::find(const std::string& name) const {
-  const auto found = std::find_if(measures.begin(), measures.end(), [&](const Measure& m) { return m.name == name; });
-  return found == measures.end() ? nullptr : &*found;
+  const auto found = places.find(name);
+  return found == places.end() ? nullptr : &measures[found->second];
+}
+
+void RunRecord::index_measures() {
+  places.clear();
+  for (std::size_t i = 0; i < measures.size(); ++i) places.emplace(measures[i].name, i);
 }
 
 RunRecord read_run_record(const fs::path& folder) {
@@ -195,6 +200,7 @@ RunRecord read_run_record(const fs::path& folder) {
   for (const char* name : {"seconds", "images_per_second"}) {
     if (const Value* value = last.find(name)) add_numbers(*value, name, Better::unknown, run);
   }
+  run.index_measures();
   return run;
 }
 

@@ -40,12 +40,18 @@ struct RunRecord {
   std::int64_t total_images = 0;                    ///< as set by the experiment
   double seconds = 0;                               ///< of training
   std::vector<Measure> measures;                    ///< of evaluations, then of the last line of the log
+  std::map<std::string, std::size_t> places = {};   ///< of the measures, by name; see index_measures
   std::map<std::string, std::string> lacking = {};  ///< measures without a number, and why
   Provenance provenance = {};
   std::vector<std::string> warnings = {};
 
   bool is_complete() const { return images >= total_images; }
+
+  /// The first measure of this name, as of the last `index_measures`; null if there is none.
   const Measure* find(const std::string& name) const;
+
+  /// To be called after measures were added or renamed.
+  void index_measures();
 };
 
 /// Lines of the log that cannot be read are left out with a warning. Throws ConfigError if `folder` is not a run

@@ -110,8 +110,10 @@ Value run_json(const ComparedRun& run) {
   result.set("seed", run.seed);
   result.set("problem", run.problem.empty() ? Value() : Value(run.problem));
   result.set("images", run.record.images);
-  Value measures{Value::Table{}};
-  for (const Measure& measure : run.record.measures) measures.set(measure.name, measure.value);
+  Value::Table measures;
+  for (const Measure& measure : run.record.measures) {
+    if (run.record.find(measure.name) == &measure) measures.emplace_back(measure.name, measure.value);
+  }
   result.set("measures", std::move(measures));
   return result;
 }

@@ -65,6 +65,24 @@ TEST_CASE("the numbers of a run are those of its last complete line of means") {
         std::string::npos);
 }
 
+TEST_CASE("runs with very many numbers are compared in time that grows with their number, not its square") {
+  const TemporaryFolder folder;
+  constexpr int kNumbers = 40'000;
+  for (const std::string arm : {"a", "b"}) {
+    make_run(folder, arm, 0, arm == "a" ? "l1" : "l2", 0.5);
+    std::string values;
+    for (int i = 0; i < kNumbers; ++i) values += text(i == 0 ? "" : ",", "\"", arm, 100'000 + i, "\":1.5");
+    folder.write(text("runs/", arm, "/metrics.jsonl"),
+                 text("{\"images\":1000,\"step\":1,\"seconds\":2.5,\"loss\":{", values, "}}\n"));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const Comparison comparison = compare_runs({"runs/a", "runs/b"}, "");
+  const std::vector<MeasureSummary> measures = summarise(comparison);
+  CHECK(measures.size() > 2 * kNumbers);
+  CHECK_FALSE(remarks(comparison, measures).empty());
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+}
+
 TEST_CASE("the difference of two arms is the mean of the differences at equal seeds") {
   const TemporaryFolder folder;
   make_runs(folder);
