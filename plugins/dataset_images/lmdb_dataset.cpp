@@ -1,10 +1,14 @@
 #include "lmdb_dataset.h"
 
 #include <lmdb.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
+#include <fstream>
 #include <iterator>
+#include <sstream>
 #include <system_error>
 #include <vector>
 
@@ -22,6 +26,8 @@ namespace {
 constexpr const char* kFile = "data.mdb";
 /// The number of entries whose values are checked when the data set is opened.
 constexpr std::int64_t kLooks = 16;
+/// Bytes of the smallest entry: its offset, 2, its header, 8, and a key of one character.
+constexpr std::uint64_t kLeastEntry = 11;
 
 std::string_view view(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
 
@@ -37,6 +43,23 @@ std::string shown(std::string_view key) {
     for (const int shift : {4, 0}) digits += "0123456789abcdef"[static_cast<unsigned char>(c) >> shift & 15];
   }
   return digits;
+}
+
+/// The address of a mapped file of `size` bytes that contains `inside`, which LMDB does not tell; 0 if there is none.
+std::uintptr_t start_of_map(const char* inside, std::uint64_t size) {
+  std::ifstream maps("/proc/self/maps");  // "7f0000000000-7f0000004000 r--s 00000000 08:01 1234 /path"
+  if (!maps) throw Error("an LMDB cannot be checked without /proc/self/maps; mount /proc");
+  const auto address = reinterpret_cast<std::uintptr_t>(inside);
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t begin = 0, end = 0, offset = 0;
+    std::string access;
+    char dash = 0;
+    std::istringstream(line) >> std::hex >> begin >> dash >> end >> access >> offset;
+    if (address >= begin && address < end)
+      return offset == 0 && end - begin == (size + page - 1) / page * page ? begin : 0;
+  }
+  return 0;
 }
 
 /// Subfolders that contain a database.
@@ -111,6 +134,10 @@ void LmdbDataset::read_entries() {
   check(mdb_dbi_open(transaction_.get(), nullptr, 0, &database));
   MDB_stat status{};
   check(mdb_stat(transaction_.get(), database, &status));
+  const std::uint64_t bytes = fs::file_size(path_ / kFile);
+  if (status.ms_entries > bytes / kLeastEntry) {
+    fail(text("it promises ", status.ms_entries, " entries, more than its ", bytes, " bytes can hold"));
+  }
   MDB_cursor* opened = nullptr;
   check(mdb_cursor_open(transaction_.get(), database, &opened));
   const std::unique_ptr<MDB_cursor, void (*)(MDB_cursor*)> cursor(opened, mdb_cursor_close);
@@ -125,17 +152,16 @@ void LmdbDataset::read_entries() {
     fail(text("it promises ", status.ms_entries, " entries and has ", entries_.size()));
   }
   if (entries_.empty()) throw Error(text((path_ / kFile).string(), " is an LMDB without entries"));
-  require_within_file(2 * std::uint64_t{status.ms_psize});
+  require_within_file();
 }
 
 /// LMDB checks where an entry begins, but not how long it claims to be.
-/// @param before  number of bytes at the start of the file that hold no entries
-void LmdbDataset::require_within_file(std::uint64_t before) const {
-  const char* first = entries_.front().key.data();
-  for (const Entry& entry : entries_) first = std::min({first, entry.key.data(), entry.value.data()});
-  const std::uint64_t room = fs::file_size(path_ / kFile) - before;
+void LmdbDataset::require_within_file() const {
+  const std::uint64_t bytes = fs::file_size(path_ / kFile);
+  const std::uintptr_t first = start_of_map(entries_.front().key.data(), bytes);
   const auto require = [&](std::string_view part, const auto& what) {
-    if (static_cast<std::uint64_t>(part.data() - first) + part.size() <= room) return;
+    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(part.data()) - first;
+    if (first != 0 && at <= bytes && part.size() <= bytes - at) return;
     throw Error(text((path_ / kFile).string(), " is damaged: ", what(), " ends beyond the file"));
   };
   for (std::int64_t i = 0; i < size(); ++i) {

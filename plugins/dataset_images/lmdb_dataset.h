@@ -56,7 +56,7 @@ class LmdbDataset : public Dataset {
 
   void open_environment();
   void read_entries();
-  void require_within_file(std::uint64_t before) const;
+  void require_within_file() const;
   void require_images() const;
   void require_unchanged() const;
 

@@ -59,6 +59,9 @@ Bytes read_bytes(const std::filesystem::path& path);
 void write_lmdb(const std::filesystem::path& folder, const NamedBytes& entries,
                 std::size_t map_size = std::size_t{1} << 24);
 
+/// Removes an entry; its pages stay in the file, unused.
+void remove_from_lmdb(const std::filesystem::path& folder, const std::string& key);
+
 void write_zip(const std::filesystem::path& path, const NamedBytes& members, bool is_compressed = false);
 
 /// A .npy file in NumPy's format: "|u1", "2, 32, 32, 3".

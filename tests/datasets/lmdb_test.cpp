@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <thread>
 
@@ -35,6 +36,20 @@ NamedBytes large_entries() {
   NamedBytes entries;
   for (int i = 0; i < 50; ++i) entries.emplace_back("key" + std::to_string(100 + i), png_of(pattern(64, 64, i)));
   return entries;
+}
+
+/// `database` with another size of the value of `key`, in every copy of its entry: the size is six bytes before the
+/// length of the key.
+Bytes with_value_size(Bytes database, const std::string& key, std::size_t size) {
+  const std::string entry = text(std::string{static_cast<char>(key.size()), 0}, key);
+  std::size_t copies = 0;
+  for (auto at = database.begin() + 6;; ++at, ++copies) {
+    at = std::search(at, database.end(), entry.begin(), entry.end());
+    if (at == database.end()) break;
+    for (std::ptrdiff_t byte = 0; byte < 4; ++byte) at[byte - 6] = static_cast<std::uint8_t>(size >> (8 * byte));
+  }
+  REQUIRE(copies > 0);
+  return database;
 }
 
 }  // namespace
@@ -150,15 +165,7 @@ TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number
     return complaint(path);
   };
 
-  Bytes beyond = whole;  // the last value is near the end; the eight bytes before its key begin with its size
-  const std::string key = "key149";
-  auto at = std::search(beyond.begin(), beyond.end(), key.begin(), key.end());
-  REQUIRE(at != beyond.end());
-  const auto low = static_cast<std::uint16_t>(whole.size() - 8192),
-             high = static_cast<std::uint16_t>(whole.size() >> 16);
-  std::memcpy(&*at - 8, &low, 2);
-  std::memcpy(&*at - 6, &high, 2);
-  std::string message = complain(beyond);
+  std::string message = complain(with_value_size(whole, "key149", whole.size() - 8192));  // it is near the end
   CHECK_MESSAGE(
       message.find("data.mdb is damaged: the value of the key key149 ends beyond the file") != std::string::npos,
       message);
@@ -169,7 +176,21 @@ TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number
     message = complain(other);
     CHECK_MESSAGE(message.find(text("data.mdb is damaged: it promises ", promised, " entries")) != std::string::npos,
                   message);
+    CHECK((message.find(" bytes can hold") != std::string::npos) == (promised > whole.size()));
   }
+}
+
+TEST_CASE("a value that ends beyond the file is found where the pages before the first entry are unused") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
+  write_lmdb(path,
+             {{"a", Bytes(1 << 20, 'x')}, {"key1", png_of(pattern(64, 64, 1))}, {"key2", png_of(pattern(64, 64, 2))}});
+  remove_from_lmdb(path, "a");
+  CHECK(open_lmdb(path, 64)->get(1).image.pixels == pattern(64, 64, 2).pixels);
+  const Bytes whole = read_bytes(file);
+  write_bytes(file, with_value_size(whole, "key2", whole.size() / 2));
+  const std::string message = complaint(path);
+  CHECK_MESSAGE(message.ends_with("data.mdb is damaged: the value of the key key2 ends beyond the file"), message);
 }
 
 TEST_CASE("if another program writes to an LMDB while it is read, that is noticed") {
