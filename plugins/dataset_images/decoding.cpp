@@ -41,20 +41,24 @@ class Tiff {
   bool is_little_;
 };
 
+constexpr std::string_view kExif("Exif\0\0", 6);
+
 }  // namespace
 
+bool begins_as_exif(Bytes block) {
+  return block.size() >= kExif.size() && std::equal(kExif.begin(), kExif.end(), block.begin());
+}
+
 int orientation_of(Bytes exif) {
-  constexpr std::string_view header("Exif\0\0", 6);
-  if (exif.size() > header.size() && std::equal(header.begin(), header.end(), exif.begin())) {
-    exif = exif.subspan(header.size());
-  }
+  if (begins_as_exif(exif)) exif = exif.subspan(kExif.size());
   if (exif.size() < 8 || exif[0] != exif[1] || (exif[0] != 'I' && exif[0] != 'M')) return 1;
   constexpr std::uint32_t orientation = 0x0112;
   const Tiff tiff(exif, exif[0] == 'I');
   const std::size_t directory = tiff.number(4, 4);
-  const std::size_t entries = tiff.number(directory, 2);
+  const std::size_t first = directory + 2, claimed = tiff.number(directory, 2);
+  const std::size_t entries = std::min(claimed, (exif.size() - std::min(exif.size(), first)) / 12);
   for (std::size_t i = 0; i < entries; ++i) {
-    const std::size_t entry = directory + 2 + 12 * i;
+    const std::size_t entry = first + 12 * i;
     if (tiff.number(entry, 2) != orientation) continue;
     const auto value = static_cast<int>(tiff.number(entry + 8, 2));
     return value >= 1 && value <= 8 ? value : 1;

@@ -36,6 +36,9 @@ void check_sides(std::int64_t width, std::int64_t height);
 /// @param cause  "progressive"
 void check_working_bytes(std::uint64_t bytes, std::int64_t width, std::int64_t height, const char* cause);
 
+/// Whether "Exif\0\0" is before it, as in a JPEG, where other blocks have the same marker.
+bool begins_as_exif(Bytes block);
+
 /// The orientation in an EXIF block, with or without "Exif\0\0" before it; 1 if it has none.
 int orientation_of(Bytes exif);
 

@@ -106,15 +106,15 @@ void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t
   }
 }
 
-/// The orientation in the EXIF segments before the image.
+/// The orientation in the first EXIF segment before the image.
 int orientation_in(Bytes jpeg) {
-  constexpr std::uint8_t exif = 0xE1, scan = 0xDA;
+  constexpr std::uint8_t app1 = 0xE1, scan = 0xDA;
   std::size_t at = 2;
   while (at + 4 <= jpeg.size() && jpeg[at] == 0xFF && jpeg[at + 1] != scan) {
     const std::size_t length = static_cast<std::size_t>(jpeg[at + 2]) << 8 | jpeg[at + 3];  // including itself
     if (length < 2 || at + 2 + length > jpeg.size()) break;
-    const int orientation = jpeg[at + 1] == exif ? orientation_of(jpeg.subspan(at + 4, length - 2)) : 1;
-    if (orientation != 1) return orientation;
+    const Bytes content = jpeg.subspan(at + 4, length - 2);
+    if (jpeg[at + 1] == app1 && begins_as_exif(content)) return orientation_of(content);
     at += 2 + length;
   }
   return 1;

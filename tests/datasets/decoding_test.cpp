@@ -164,6 +164,33 @@ TEST_CASE("an image that is not resized is turned according to its orientation, 
   }
 }
 
+TEST_CASE("the first EXIF block of a JPEG counts, however many follow and however many entries it claims") {
+  Bytes without = exif_of(6), claim;
+  without[17] = 0x13;  // another tag than the orientation
+  claim = without;
+  claim[14] = claim[15] = 0xFF;
+  const Bytes image = jpeg_of(noise(16));
+  const auto with_blocks = [&](const std::vector<Bytes>& blocks) {
+    Bytes segments;
+    for (const Bytes& block : blocks) {
+      const std::size_t length = block.size() + 2;
+      const Bytes head = {0xFF, 0xE1, static_cast<std::uint8_t>(length >> 8), static_cast<std::uint8_t>(length)};
+      segments.insert(segments.end(), head.begin(), head.end());
+      segments.insert(segments.end(), block.begin(), block.end());
+    }
+    Bytes jpeg = image;
+    jpeg.insert(jpeg.begin() + 2, segments.begin(), segments.end());
+    return jpeg;
+  };
+  const std::string apply = "exif_orientation = \"apply\"";
+  const Bytes stored = pixels(image), xmp = bytes_of("http://ns.adobe.com/xap/1.0/");
+  CHECK(example(with_blocks({xmp, exif_of(6), without}), 16, apply).image.pixels != stored);
+  CHECK(example(with_blocks({without, exif_of(6)}), 16, apply).image.pixels == stored);
+  std::vector<Bytes> many(30'000, claim);
+  many.push_back(exif_of(6));
+  CHECK(example(with_blocks(many), 16, apply).image.pixels == stored);
+}
+
 TEST_CASE("an EXIF block that is truncated or damaged anywhere is ignored without a crash") {
   const Bytes block = exif_of(6);
   for (std::size_t length = 0; length < block.size(); ++length) {
