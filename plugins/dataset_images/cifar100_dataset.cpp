@@ -27,14 +27,14 @@ Cifar100Dataset::Cifar100Dataset(const Cifar100Options& options, const Spec& spe
       batches_(form_of(options)) {
   require_channels(channels_);
   require_exists(path_, "CIFAR-100, as a folder or a tar archive");
-  const std::vector<std::string> seen = read_members(
+  const SomeNames seen = read_members(
       path_, [&](const std::string& name) { return batches_.is_batch(name); },
       [&](const Member& member) { batches_.add(path_.string(), member.name, content_of(member)); });
   batches_.finish(path_.string());
   if (!batches_.empty()) return;
   const std::string_view file = to_string(options.split);
   throw Error(text(path_.string(), " holds no ", file, " images of CIFAR-100: looked for ", file, ".bin and ", file,
-                   "; it holds ", some_of(seen)));
+                   "; it holds ", seen.shown()));
 }
 
 Example Cifar100Dataset::get(std::int64_t index) const {

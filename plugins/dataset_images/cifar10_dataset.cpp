@@ -49,7 +49,7 @@ Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
     : path_(options.path), split_(options.split), form_{spec}, batches_(form_of(options.split)) {
   require_channels(spec.image.channels);
   require_exists(path_, "CIFAR-10, as a folder or a tar archive");
-  const std::vector<std::string> seen = read_members(
+  const SomeNames seen = read_members(
       path_,
       [&](const std::string& name) { return batches_.is_batch(name) || !class_folder("/" + name, split_).empty(); },
       [&](Member member) { take(std::move(member)); });
@@ -62,7 +62,7 @@ void Cifar10Dataset::take(Member member) {
   if (batches_.is_batch(member.name)) {
     batches_.add(path_.string(), member.name, content_of(member));
   } else {
-    batches_.hold(path_.string(), member.bytes.size());
+    batches_.hold(path_.string(), sizeof(File) + member.name.size() + member.bytes.size());
     const std::string source = text(path_.string(), ":", member.name);
     const std::int64_t label = class_number(class_folder("/" + member.name, split_), source);
     files_.push_back({std::move(member), label});
@@ -77,10 +77,10 @@ void Cifar10Dataset::sort_files() {
   if (twice != files_.end()) fail_twice(path_, twice->member.name);
 }
 
-void Cifar10Dataset::fail_empty(const std::vector<std::string>& seen) const {
+void Cifar10Dataset::fail_empty(const SomeNames& seen) const {
   const std::string_view batch = split_ == Split::test ? "test_batch" : "data_batch_*";
   throw Error(text(path_.string(), " holds no ", to_string(split_), " images of CIFAR-10: looked for ", batch, ".bin, ",
-                   batch, " and ", to_string(split_), "/<class>/*.jpg; it holds ", some_of(seen)));
+                   batch, " and ", to_string(split_), "/<class>/*.jpg; it holds ", seen.shown()));
 }
 
 Labels Cifar10Dataset::labels() const {

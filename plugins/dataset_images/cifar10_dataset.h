@@ -61,7 +61,7 @@ class Cifar10Dataset : public Dataset {
 
   void take(Member member);
   void sort_files();
-  [[noreturn]] void fail_empty(const std::vector<std::string>& seen) const;
+  [[noreturn]] void fail_empty(const SomeNames& seen) const;
   const File& file(std::int64_t index) const { return files_.at(static_cast<std::size_t>(index)); }
 
   std::filesystem::path path_;

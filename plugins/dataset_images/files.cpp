@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <system_error>
@@ -137,17 +138,29 @@ bool is_hidden(std::string_view name) {
   return false;
 }
 
-std::string some_of(std::vector<std::string> names) {
-  constexpr std::size_t most = 6, longest = 200;
-  if (names.empty()) return "nothing";
-  const std::size_t shown = std::min(names.size(), most);
-  std::partial_sort(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), names.end());
-  const std::size_t rest = names.size() - shown;
-  names.resize(shown);
+void SomeNames::add(const std::string& name) {
+  constexpr std::size_t most = 6;
+  ++count_;
+  if (first_.size() == most && name >= *first_.rbegin()) return;
+  first_.insert(name);
+  if (first_.size() > most) first_.erase(std::prev(first_.end()));
+}
+
+std::string SomeNames::shown() const {
+  constexpr std::size_t longest = 200;
+  if (count_ == 0) return "nothing";
+  std::vector<std::string> names(first_.begin(), first_.end());
   for (std::string& name : names) {
     if (name.size() > longest) name = name.substr(0, longest) + "...";
   }
+  const std::uint64_t rest = count_ - first_.size();
   return join(names, ", ") + (rest > 0 ? text(" and ", rest, " more") : "");
+}
+
+std::string some_of(const std::vector<std::string>& names) {
+  SomeNames some;
+  for (const std::string& name : names) some.add(name);
+  return some.shown();
 }
 
 std::string contents_of(const fs::path& folder) { return some_of(names_in(folder)); }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,11 +31,24 @@ std::string_view file_name(std::string_view name);
 /// Whether an entry of an archive is not meant as data: a folder that an archiver made for itself, or a hidden file.
 bool is_hidden(std::string_view name);
 
+/// The first few of many names in bytewise order, for messages, without memory for the others.
+class SomeNames {
+ public:
+  void add(const std::string& name);
+
+  /// "a, b, c and 12 more", or "nothing".
+  std::string shown() const;
+
+ private:
+  std::multiset<std::string> first_;
+  std::uint64_t count_ = 0;
+};
+
 /// The names in `folder`, for messages: "a, b, c and 12 more", or "nothing".
 std::string contents_of(const std::filesystem::path& folder);
 
 /// The first few of `names`, for messages: "a, b, c and 12 more", or "nothing".
-std::string some_of(std::vector<std::string> names);
+std::string some_of(const std::vector<std::string>& names);
 
 /// For Dataset::left_out, about files that are not read: "38 other files left out (.webp, .gif)"; empty if there are
 /// none.

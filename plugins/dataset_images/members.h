@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "files.h"
+
 namespace casdm::dataset_images {
 
 /// One file of a folder or of an archive.
@@ -17,9 +19,8 @@ struct Member {
 
 /// Passes on the files below a folder, or in a tar archive, plain or gzipped, whose names `wanted` accepts. Returns all
 /// names. Throws like list_files and read_tar.
-std::vector<std::string> read_members(const std::filesystem::path& path,
-                                      const std::function<bool(const std::string& name)>& wanted,
-                                      const std::function<void(Member)>& take);
+SomeNames read_members(const std::filesystem::path& path, const std::function<bool(const std::string& name)>& wanted,
+                       const std::function<void(Member)>& take);
 
 /// The content of a member, from memory or from disk.
 std::vector<std::uint8_t> content_of(const Member& member);

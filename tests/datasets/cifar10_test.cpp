@@ -297,6 +297,23 @@ TEST_CASE("if CIFAR-10 is missing, the message says what was looked for") {
   CHECK_MESSAGE(message.find("expected CIFAR-10, as a folder or a tar archive") != std::string::npos, message);
 }
 
+TEST_CASE("an archive of very many other files is refused with a few names, without memory for all of them") {
+  const TemporaryFolder folder;
+  NamedBytes members;
+  for (int i = 0; i < 1000; ++i) members.emplace_back(std::string(80, 'n') + std::to_string(1000 + i), Bytes());
+  const Bytes archive = tar_of(members);
+  const Bytes part = gzip_of({archive.begin(), archive.end() - 1024}), end = gzip_of(Bytes(1024));
+  Bytes parts;
+  for (int i = 0; i < 250; ++i) parts.insert(parts.end(), part.begin(), part.end());
+  parts.insert(parts.end(), end.begin(), end.end());
+  const fs::path path = folder.path() / "others.tar.gz";
+  write_bytes(path, parts);
+  const long before = peak_memory();
+  const std::string message = message_of<Error>([&] { open_cifar10(path); });
+  CHECK_MESSAGE(message.ends_with("1000 and 249994 more"), message);
+  CHECK(peak_memory() - before < 16);
+}
+
 TEST_CASE("a pipe or a device in place of a data set is refused without blocking") {
   const TemporaryFolder folder;
   REQUIRE(::mkfifo((folder.path() / "pipe").c_str(), 0600) == 0);
