@@ -15,10 +15,11 @@ namespace casdm {
 namespace {
 
 constexpr const char* kImageArray = "arr_0";
-constexpr std::string_view kEnding = ".npy";
+constexpr const char* kEnding = ".npy";
 constexpr std::size_t kMagic = 6;
 constexpr std::uint64_t kMostDeflated = 1032;  // maximum number of bytes that one byte of a deflated file can stand for
 constexpr std::uint64_t kLongestText = 16 << 20;
+constexpr std::size_t kMostDimensions = 64;  // NumPy's
 constexpr std::size_t kLongestHeader = 1 << 16;
 constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes; limit for an array that is read at once
 
@@ -41,19 +42,33 @@ std::vector<std::int64_t> sizes_in(std::string_view tuple) {
     std::int64_t size = 0;
     const auto [end, failure] = std::from_chars(tuple.data(), tuple.data() + tuple.size(), size);
     if (failure != std::errc() || size < 0) throw Error("has an array whose shape is not a tuple of sizes");
+    if (sizes.size() == kMostDimensions)
+      throw Error("has an array of more than 64 dimensions, which NumPy does not write");
     sizes.push_back(size);
     tuple.remove_prefix(static_cast<std::size_t>(end - tuple.data()));
   }
 }
 
+/// As NumPy does, refuses sides that are too large even if another is 0.
 std::int64_t elements(const NpyHeader& header) {
   std::int64_t count = 1;
+  bool is_empty = false;
   for (const std::int64_t size : header.shape) {
-    if (size != 0 && count > std::numeric_limits<std::int64_t>::max() / size / 64)
-      throw Error("has an array too large");
-    count *= size;
+    const std::int64_t side = std::max<std::int64_t>(size, 1);
+    if (count > std::numeric_limits<std::int64_t>::max() / side / 64)
+      throw Error(text("has an array too large, ", shown(header)));
+    count *= side;
+    is_empty = is_empty || size == 0;
   }
-  return count;
+  return is_empty ? 0 : count;
+}
+
+/// "a, b, c and 12 more".
+std::string few_of(const std::vector<std::string>& parts) {
+  constexpr std::size_t most = 8;
+  const std::size_t rest = parts.size() - std::min(parts.size(), most);
+  const std::string first = join({parts.begin(), parts.end() - static_cast<std::ptrdiff_t>(rest)}, ", ");
+  return rest == 0 ? first : text(first, " and ", rest, " more");
 }
 
 }  // namespace
@@ -70,7 +85,7 @@ std::int64_t npy_bytes(const NpyHeader& header) { return elements(header) * npy_
 std::string shown(const NpyHeader& header) {
   std::vector<std::string> sizes;
   for (const std::int64_t size : header.shape) sizes.push_back(std::to_string(size));
-  return text(quoted(header.type), " [", join(sizes, ", "), "]");
+  return text(quoted(header.type), " [", few_of(sizes), "]");
 }
 
 NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size) {
@@ -90,6 +105,7 @@ NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size) {
   header.type = type.substr(1, end - 1);
   header.is_fortran = after(dict, "fortran_order").starts_with("True");
   header.shape = sizes_in(after(dict, "shape"));
+  elements(header);  // refuses too many
   size = start + length;
   return header;
 }
@@ -110,20 +126,27 @@ NpzReader::NpzReader(std::filesystem::path path) : path_(std::move(path)) {
   const auto count = static_cast<std::uint64_t>(zip_get_num_entries(archive, 0));
   for (std::uint64_t i = 0; i < count; ++i) {
     const char* raw = zip_get_name(archive, i, 0);
-    const std::string_view name = raw != nullptr ? raw : "";
-    if (name.ends_with(kEnding)) names_.emplace_back(name.substr(0, name.size() - kEnding.size()));
+    const std::string name = raw != nullptr ? raw : "";
+    if (!members_.emplace(name, i).second) {
+      fail(text("holds ", quoted(name), " twice, and readers differ in which of the two they use; make the archive ",
+                "again, with different names"));
+    }
+    if (name.ends_with(kEnding)) names_.push_back(name.substr(0, name.size() - std::string_view(kEnding).size()));
   }
 }
 
 void NpzReader::fail(const std::string& what) const { throw Error(text(path_.string(), " ", what)); }
 
-bool NpzReader::has(const std::string& name) const {
-  return std::find(names_.begin(), names_.end(), name) != names_.end();
+bool NpzReader::has(const std::string& name) const { return members_.contains(name + kEnding); }
+
+std::uint64_t NpzReader::index_of(const std::string& name) const {
+  const auto found = members_.find(name + kEnding);
+  if (found == members_.end()) fail(text("holds no array ", quoted(name), "; it holds ", few_of(names_)));
+  return found->second;
 }
 
 std::shared_ptr<zip_file> NpzReader::open(const std::string& name) const {
-  if (!has(name)) fail(text("holds no array ", quoted(name), "; it holds ", join(names_, ", ")));
-  zip_file_t* file = zip_fopen(archive_.get(), text(name, kEnding).c_str(), 0);
+  zip_file_t* file = zip_fopen_index(archive_.get(), index_of(name), 0);
   if (file == nullptr) fail(text("cannot be read: ", zip_strerror(archive_.get())));
   return {file, zip_fclose};
 }
@@ -171,7 +194,7 @@ void NpzReader::require_room(const NpyHeader& header, const std::string& name) c
   const std::int64_t bytes = digit == std::string::npos ? 1 : header.type[digit] - '0';
   zip_stat_t entry;
   zip_stat_init(&entry);
-  if (zip_stat(archive_.get(), text(name, kEnding).c_str(), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
+  if (zip_stat_index(archive_.get(), index_of(name), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
   // Both sizes are only claims, but the size of the file itself is known.
   const std::uint64_t room = std::min(entry.size, std::min<std::uint64_t>(entry.comp_size, 1ULL << 50) * kMostDeflated);
   if (static_cast<std::uint64_t>(elements(header)) > room / static_cast<std::uint64_t>(bytes)) {
@@ -197,7 +220,7 @@ std::vector<std::uint8_t> NpzReader::bytes(const std::string& name, std::uint64_
 bool NpzReader::is_stored(const std::string& name) const {
   zip_stat_t entry;
   zip_stat_init(&entry);
-  if (zip_stat(archive_.get(), text(name, kEnding).c_str(), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
+  if (zip_stat_index(archive_.get(), index_of(name), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
   return entry.comp_method == ZIP_CM_STORE && entry.encryption_method == ZIP_EM_NONE;
 }
 
@@ -223,17 +246,20 @@ void NpzReader::require_end(zip_file* file, const std::string& name) const {
 }
 
 std::optional<std::string> NpzReader::text_of(const std::string& member) const {
+  const auto found = members_.find(member);
+  if (found == members_.end()) return std::nullopt;
   zip_stat_t entry;
   zip_stat_init(&entry);
-  if (zip_stat(archive_.get(), member.c_str(), 0, &entry) != 0) return std::nullopt;
+  if (zip_stat_index(archive_.get(), found->second, 0, &entry) != 0) fail(zip_strerror(archive_.get()));
   if (entry.size > kLongestText)
     fail(text("holds ", entry.size, " bytes as ", quoted(member), ", which is not text written by casdm"));
-  const std::shared_ptr<zip_file> file(zip_fopen(archive_.get(), member.c_str(), 0), [](zip_file* f) {
+  const std::shared_ptr<zip_file> file(zip_fopen_index(archive_.get(), found->second, 0), [](zip_file* f) {
     if (f != nullptr) zip_fclose(f);
   });
   if (file == nullptr) fail(text("cannot be read: ", zip_strerror(archive_.get())));
   std::string content(entry.size, '\0');
   read(file.get(), content.data(), content.size(), member);
+  require_end(file.get(), member);
   return content;
 }
 

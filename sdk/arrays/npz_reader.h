@@ -38,7 +38,8 @@ std::string shown(const NpyHeader& header);
 NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size);
 
 /// Reads a NumPy .npz, stored or compressed. Never executes anything: arrays of objects, which NumPy pickles, are
-/// refused. Every function throws Error with the file's name if the file is missing, truncated or damaged (CRC-32).
+/// refused. Every function throws Error with the file's name if the file is missing, truncated or damaged (CRC-32), or
+/// holds a name twice.
 class NpzReader {
  public:
   explicit NpzReader(std::filesystem::path path);
@@ -70,6 +71,7 @@ class NpzReader {
 
  private:
   friend class NpzImages;
+  std::uint64_t index_of(const std::string& name) const;
   std::shared_ptr<zip_file> open(const std::string& name) const;
   NpyHeader read_header(zip_file* file, const std::string& name) const;
   void require_room(const NpyHeader& header, const std::string& name) const;
@@ -80,6 +82,7 @@ class NpzReader {
   std::filesystem::path path_;
   std::shared_ptr<zip> archive_;
   std::vector<std::string> names_;
+  std::map<std::string, std::uint64_t> members_;  ///< the index of each, by its name in the archive
   mutable std::map<std::string, std::pair<std::shared_ptr<zip_file>, std::uint64_t>>
       stored_;  ///< and the size of each header
 };

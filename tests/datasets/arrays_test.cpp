@@ -150,6 +150,19 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   check(arrays_complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");
 }
 
+TEST_CASE("an archive of very many arrays is read in time that grows with their number, not its square") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a.npz";
+  const Bytes number = npy_of({1});
+  NamedBytes members;
+  for (int i = 0; i < 30'000; ++i) members.emplace_back(std::to_string(100'000 + i) + ".npy", number);
+  write_zip(path, members);
+  const auto start = std::chrono::steady_clock::now();
+  const std::string message = arrays_complaint("arrays", path);
+  CHECK_MESSAGE(message.find("holds no array of three or four dimensions: 100000 ") != std::string::npos, message);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
+}
+
 TEST_CASE("an array whose file is written to while it is read is noticed, and one that is replaced stays the same") {
   const TemporaryFolder folder;
   const Bytes before = counting(2 * 48), after = counting(2 * 48, 100);

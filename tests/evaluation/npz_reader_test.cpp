@@ -101,6 +101,65 @@ TEST_CASE("an NPZ that is truncated, altered, or contains objects or other numbe
   CHECK_THROWS_WITH_AS(NpzImages{objects}, doctest::Contains("arr_0"), Error);
 }
 
+TEST_CASE("an NPZ that holds a name twice is refused by it") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "made.npz";
+  NpzFile file(path, 1, 3, 16);
+  file.start();
+  file.append(some_images(1));
+  file.finish({}, "about.json", "{}", {{"mu", at::arange(3, at::kDouble)}, {"nu", at::arange(3, at::kDouble)}});
+  const auto doubled = [&](const std::string& name, const std::string& other) {
+    std::string bytes = read_file(path);
+    for (std::size_t at = 0; (at = bytes.find(name, at)) != std::string::npos;) bytes.replace(at, name.size(), other);
+    return bytes;
+  };
+  write_file(path, doubled("nu.npy", "mu.npy"));
+  CHECK_THROWS_WITH_AS(NpzReader{path},
+                       doctest::Contains("made.npz holds \"mu.npy\" twice, and readers differ in which of the two they "
+                                         "use; make the archive again, with different names"),
+                       Error);
+}
+
+TEST_CASE("text in an NPZ whose checksum differs is refused") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "made.npz";
+  NpzFile file(path, 1, 3, 16);
+  file.start();
+  file.append(some_images(1));
+  file.finish({}, "about.json", "{\"seed\": 1}");
+  CHECK(NpzReader(path).text_of("about.json") == "{\"seed\": 1}");
+  std::string bytes = read_file(path);
+  const std::size_t text = bytes.find("{\"seed\": 1}");
+  REQUIRE(text != std::string::npos);
+  bytes[text + 9] = '2';
+  write_file(path, bytes);
+  CHECK_THROWS_WITH_AS(NpzReader(path).text_of("about.json"), doctest::Contains("made.npz is damaged: \"about.json\""),
+                       Error);
+}
+
+TEST_CASE("an array of more elements than can be counted or of too many dimensions is refused, with few of its sides") {
+  const TemporaryFolder folder;
+  const auto complaint = [&](const std::string& shape) {
+    const std::string dict = text("{'descr': '<f8', 'fortran_order': False, 'shape': (", shape, "), }\n");
+    const std::string array = text("\x93NUMPY\x01", zeros(1), little_endian(dict.size(), 2), dict);
+    const NpzReader archive(with_bytes(folder, stored_zip("mu.npy", array)));
+    return message_of<Error>([&] { archive.numbers("mu"); });
+  };
+  const std::string longest = "9223372036854775807, ";
+  CHECK(
+      complaint("0, " + longest + longest)
+          .ends_with("made.npz has an array too large, \"<f8\" [0, 9223372036854775807, 9223372036854775807]: \"mu\""));
+  std::string many;
+  for (int i = 0; i < 64; ++i) many += "2, ";
+  CHECK(complaint(many).ends_with(
+      "made.npz has an array too large, \"<f8\" [2, 2, 2, 2, 2, 2, 2, 2 and 56 more]: \"mu\""));
+  CHECK(complaint(many + "2")
+            .ends_with("made.npz has an array of more than 64 dimensions, which NumPy does not write: \"mu\""));
+  CHECK(shown(NpyHeader{"|u1", std::vector<std::int64_t>(8, 2), false}) == "\"|u1\" [2, 2, 2, 2, 2, 2, 2, 2]");
+  CHECK(shown(NpyHeader{"|u1", std::vector<std::int64_t>(64, 2), false}) ==
+        "\"|u1\" [2, 2, 2, 2, 2, 2, 2, 2 and 56 more]");
+}
+
 TEST_CASE("an NPZ whose header promises more than the file can contain is refused immediately") {
   const TemporaryFolder folder;
   const std::string dict = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 8, 8, 3), }\n";
