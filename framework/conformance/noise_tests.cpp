@@ -30,6 +30,8 @@ void range_is_sound(const Subject& subject) {
           text("the times clean = ", number(clean), ", first = ", number(first), ", last = ", number(last),
                " do not go one way"));
   require(!is_whole || (first == std::floor(first) && last == std::floor(last)), "is_whole, but the ends are not");
+  require(!is_whole || first <= last, text("the whole times fall from first = ", number(first),
+                                           " to last = ", number(last), "; expected first <= last"));
   const NoiseLevel level = schedule->level(clean);
   require(std::abs(level.alpha - 1) <= 1e-12 && std::abs(level.sigma) <= 1e-12,
           text("at the clean image alpha is ", number(level.alpha), " and sigma ", number(level.sigma),

@@ -241,6 +241,8 @@ TEST_CASE(
 
 TEST_CASE("a schedule or data set that breaks its contract fails the test of that clause") {
   fails("single_schedule", "computes_in_double", "failed", "every alpha is a float32 number", CASDM_BROKEN_PARTS);
+  fault_fails(CASDM_BROKEN_PARTS, "falling_schedule", "whole_times_fall", "range_is_sound",
+              "the whole times fall from first = 99.0 to last = 0.0; expected first <= last");
   fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "label_without_classes", "holds_whole_images",
               "but num_classes() is 0");
   fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "two_lines", "holds_whole_images", "several lines");

@@ -8,6 +8,7 @@
 
 #include "casdm/beta_schedule.h"
 #include "casdm/dataset.h"
+#include "casdm/noise_scheduler.h"
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "plugins/meddle.h"
@@ -107,6 +108,27 @@ class SingleSchedule final : public BetaSchedule {
   Tensor alpha(const Tensor& t) const override { return BetaSchedule::alpha(t).to(at::kFloat).to(at::kDouble); }
 };
 
+struct FallingScheduleOptions {
+  std::string fault = "none";
+
+  static void describe(Schema<FallingScheduleOptions>& s) {
+    s.option("fault", &FallingScheduleOptions::fault, "What goes wrong.").choices({"none", "whole_times_fall"});
+  }
+};
+
+/// A rectified flow whose times fall from the clean image, at t = 100, to noise at t = 0.
+class FallingSchedule final : public NoiseScheduler {
+ public:
+  using Options = FallingScheduleOptions;
+  FallingSchedule(const Options& options, const Spec&) : is_whole_(options.fault == "whole_times_fall") {}
+  TimeRange range() const override { return {.first = 99, .last = 0, .clean = 100, .is_whole = is_whole_}; }
+  Tensor alpha(const Tensor& t) const override { return t.to(at::kDouble) / 100; }
+  Tensor sigma(const Tensor& t) const override { return 1 - alpha(t); }
+
+ private:
+  bool is_whole_;
+};
+
 struct FaultyDatasetOptions {
   std::string fault = "none";
   std::string change = "none";
@@ -167,6 +189,7 @@ CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "Samplers, schedules and data sets that break their contract", .licence = "Apache-2.0"});
   plugin.add<FaultySampler>("faulty_sampler", "DPM-Solver++.");
   plugin.add<SingleSchedule>("single_schedule", "Betas computed in float32.");
+  plugin.add<FallingSchedule>("falling_schedule", "A rectified flow in time that falls.");
   plugin.add<FaultyDataset>("faulty_dataset", "Grey images.");
   plugin.add<FilesDataset>("files", "Images of a folder.");
 }
