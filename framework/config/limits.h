@@ -13,6 +13,7 @@ inline constexpr std::size_t kMostFiles = 64;          ///< the experiment and i
 inline constexpr std::size_t kMostBytes = 2 << 20;     ///< of all files; the parser needs 150 bytes for each
 inline constexpr std::size_t kMostValues = 10'000;     ///< in all files, including tables and arrays
 inline constexpr std::size_t kDeepestNesting = 64;     ///< of tables and arrays; they are processed recursively
+inline constexpr std::size_t kDeepestComponents = 16;  ///< inside one another, given or by default
 inline constexpr std::size_t kLongestKeyPath = 1'000;  ///< bytes; each value stores its own
 inline constexpr double kMostSeconds = 2;              ///< of processor time, whatever used it
 inline constexpr std::size_t kMostPluginPaths = 64;    ///< that an experiment may add to the search path

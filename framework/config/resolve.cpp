@@ -12,6 +12,7 @@
 #include "framework/config/document.h"
 #include "framework/config/example.h"
 #include "framework/config/key_path.h"
+#include "framework/config/limits.h"
 #include "framework/config/named_tables.h"
 #include "framework/config/parse_toml.h"
 #include "framework/config/problems.h"
@@ -48,6 +49,10 @@ class Resolver {
       problems_.add(value.location(), text("expected a table, got ", got(value), declared()));
       return value;
     }
+    if (!spec.component_kind.empty() && depth_ == kDeepestComponents) {
+      problems_.add(value.location(), nested_too_deeply(spec, plugin_));
+      problems_.finish();
+    }
     const Component chosen = component(value, spec);
     if (chosen.is_kept) return value;
     Value result{Value::Table{}};
@@ -60,7 +65,9 @@ class Resolver {
     fields(value, spec.fields, defaults, owner, result);
     if (chosen.entry != nullptr) {
       const std::string outer = std::exchange(plugin_, chosen.owner);
+      ++depth_;
       fields(value, chosen.entry->options, Value(), chosen.owner, result);
+      --depth_;
       plugin_ = outer;
     }
     if (const OptionSpec* named = find_named_tables(spec.fields)) named_tables(value, spec, *named, chosen, result);
@@ -120,9 +127,8 @@ class Resolver {
       Component result;
       result.entry = &catalog_.component(spec.component_kind, type->as_string());
       result.full_name = catalog_.full_name(spec.component_kind, type->as_string());
-      const std::string plugin = result.full_name.substr(0, result.full_name.find('/'));
-      result.owner = text(result.entry->name, " (plugin ", plugin, ")");
-      collisions(*result.entry, spec, plugin, location);
+      result.owner = with_plugin(result.full_name);
+      collisions(*result.entry, spec, result.full_name.substr(0, result.full_name.find('/')), location);
       return result;
     } catch (const Error& error) {
       if (missing_ == Missing::kept && !plugin_.empty()) return {nullptr, "", "", true};
@@ -342,7 +348,8 @@ class Resolver {
   Missing missing_;
   Problems problems_;
   KeyFinder keys_;
-  std::string plugin_;  ///< "NAME (plugin ID)" while its options are visited; empty: the host's
+  std::string plugin_;     ///< "NAME (plugin ID)" while its options are visited; empty: the host's
+  std::size_t depth_ = 0;  ///< components whose options are being visited
 };
 
 /// Sets the key path of values that come from JSON and so have no other location.

@@ -86,7 +86,7 @@ class Starter {
                     const Value& defaults) {
     std::string result = text("\n", comment(doc));
     std::string type_line;
-    std::string own;  // the component itself, which is not recommended within itself
+    std::string own;  // the component itself, which is not recommended, nor its options written, within itself
     OptionSchema options = table.fields;
     if (!table.component_kind.empty()) {
       const std::string type = choose(table.component_kind, path);
@@ -101,9 +101,10 @@ class Starter {
       type_line = text("type = ", to_toml_value(type), "\n");
       options.insert(options.end(), component.options.begin(), component.options.end());
     }
-    const bool is_outermost = open_.insert(own).second;
-    const std::string body = text(header, "\n", type_line, keys_and_tables(options, path, defaults));
+    const bool is_outermost = own.empty() || open_.insert(own).second;
+    const std::string inside = is_outermost || is_chosen_in(path) ? keys_and_tables(options, path, defaults) : "";
     if (is_outermost) open_.erase(own);
+    const std::string body = text(header, "\n", type_line, inside);
     return result + (is_written(table, path, header.starts_with("[[")) ? body : commented_out(body));
   }
 

@@ -7,6 +7,8 @@
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/limits.h"
+#include "framework/support/component_name.h"
 #include "framework/support/number_format.h"
 
 namespace casdm {
@@ -162,8 +164,21 @@ std::string table_name(const std::string& key) {
   return is_element ? text("[[", key.substr(0, dot), "]]") : text("[", key, "]");
 }
 
+std::string with_plugin(const std::string& full_name) {
+  return text(component_name(full_name), " (plugin ", full_name.substr(0, full_name.find('/')), ")");
+}
+
+std::string nested_too_deeply(const OptionSpec& option, const std::string& owner) {
+  return text(
+      "the option '", option.name, "' of ", owner, " chooses ", with_article(option.component_kind), " where ",
+      kDeepestComponents, " components are already inside one another, which is the most. ",
+      "If the experiment did not ask for them, the plugin is at fault: an option must not be required, or have ",
+      "a default, if that leads to the same component again");
+}
+
 OptionSpec element_of(const OptionSpec& spec) {
   OptionSpec element = spec.element.empty() ? OptionSpec{} : spec.element.front();
+  element.name = spec.name;
   if (element.allowed.empty()) element.allowed = spec.allowed;
   if (!element.minimum && !element.maximum) {
     element.minimum = spec.minimum;

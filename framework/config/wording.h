@@ -32,7 +32,14 @@ std::string quoted_list(const std::vector<std::string>& items);
 /// "[train]", "[[metrics]]": how the table at a key path ("train", "metrics.0") is written.
 std::string table_name(const std::string& key);
 
-/// The spec of an array's elements. Limits and choices given for the array apply to its elements.
+/// "NAME (plugin ID)" of a component's full name, "ID/NAME".
+std::string with_plugin(const std::string& full_name);
+
+/// Why `option` of the component `owner`, as `with_plugin` writes it, is refused where kDeepestComponents components
+/// are already inside one another.
+std::string nested_too_deeply(const OptionSpec& option, const std::string& owner);
+
+/// The spec of an array's elements. The array's name, and the limits and choices given for it, apply to its elements.
 OptionSpec element_of(const OptionSpec& spec);
 
 }  // namespace casdm

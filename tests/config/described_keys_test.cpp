@@ -90,3 +90,25 @@ TEST_CASE("reference pages describe every option and show an example that resolv
   }
   CHECK(count == 11);
 }
+
+TEST_CASE("an example of a component that needs one of its own kind is refused with the option at fault") {
+  OptionSpec inner;
+  inner.name = "inner";
+  inner.type = OptionType::table;
+  inner.component_kind = "cascade_head";
+  inner.is_required = true;
+  OptionSpec array;
+  array.name = "parts";
+  array.type = OptionType::array;
+  array.element = {inner};
+  array.is_required = true;
+  for (const OptionSpec& option : {inner, array}) {
+    const casdm::testing::LoopCatalog catalog({option});
+    const std::string message =
+        message_of<ConfigError>([&] { reference_pages(schema_of<Experiment>(), schema_of<SweepOptions>(), catalog); });
+    CHECK_MESSAGE(message.find(text("the option '", option.name,
+                                    "' of loop (plugin loop_fake) chooses a cascade_head "
+                                    "where 16 components are already")) == 0,
+                  message);
+  }
+}

@@ -14,6 +14,7 @@
 using namespace casdm;
 using casdm::testing::fake_catalog;
 using casdm::testing::kSmallExperiment;
+using casdm::testing::LoopCatalog;
 using casdm::testing::message_of;
 using casdm::testing::TemporaryFolder;
 
@@ -269,6 +270,39 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
         "[[metrics.0.parts.0.parts]] of sum (plugin metric_loss_fake); did you mean 'net'?");
 }
 
+TEST_CASE("a component that holds itself by default is reported as the plugin's fault") {
+  for (const char* name : {"loop", "loop_fake/loop", ""}) {
+    OptionSpec inner;
+    inner.name = "inner";
+    inner.type = OptionType::table;
+    inner.component_kind = "metric_loss";
+    inner.default_value = Value(Value::Table{{"type", name}});
+    OptionSpec second = inner;
+    second.name = "second";
+    const LoopCatalog catalog({inner, second});
+    const std::string message = message_of<ConfigError>([&] {
+      resolve_component(parse_document("type = 'loop'", "x", std::filesystem::current_path()), "metric_loss", catalog);
+    });
+    CHECK_MESSAGE(message.find("inner: the option 'inner' of loop (plugin loop_fake) chooses a metric_loss where 16 "
+                               "components are already inside one another") != std::string::npos,
+                  message);
+    CHECK_MESSAGE(message.starts_with("x:1:1: inner.inner."), message);
+  }
+}
+
+TEST_CASE("components nest to a limit, which names the array that exceeds it") {
+  const auto resolves = [](int depth) {
+    std::string toml = "{ type = 'l1' }";
+    for (int i = 1; i < depth - 1; ++i) toml = "{ type = 'sum', parts = [" + toml + "] }";
+    component("metric_loss", "type = 'sum'\nparts = [" + toml + "]");
+  };
+  resolves(16);
+  const std::string message = message_of<ConfigError>([&] { resolves(17); });
+  CHECK_MESSAGE(message.find("the option 'parts' of sum (plugin metric_loss_fake) chooses a metric_loss where 16 "
+                             "components are already") != std::string::npos,
+                message);
+}
+
 TEST_CASE("a component that takes a key of the host is reported as the plugin's fault") {
   CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'colliding'"); }) ==
         "x:12:8: metrics.0.type: plugin metric_loss_fake is at fault: colliding declares the option 'weight', which is "
@@ -316,6 +350,23 @@ TEST_CASE("a starter experiment is complete and valid, whatever is chosen") {
   CHECK(message_of<ConfigError>([&] {
           resolved({{"haed", "cascade"}});
         }) == "haed: no table of this experiment chooses a component there");
+}
+
+TEST_CASE("a starter experiment shows a component that holds itself once, and as often as it was chosen") {
+  OptionSpec inner;
+  inner.name = "inner";
+  inner.type = OptionType::table;
+  inner.component_kind = "metric_loss";
+  const LoopCatalog catalog({inner});
+  OptionSpec outer = inner;
+  outer.name = "metric";
+  CHECK(starter_experiment({outer}, catalog, {}).find("[metric.inner.inner") == std::string::npos);
+  const std::string chosen = starter_experiment({outer}, catalog,
+                                                {{"metric", "loop"},
+                                                 {"metric.inner", "loop"},
+                                                 {"metric.inner.inner", "loop"},
+                                                 {"metric.inner.inner.inner", "loop"}});
+  CHECK_MESSAGE(chosen.find("\n[metric.inner.inner.inner]\n") != std::string::npos, chosen);
 }
 
 TEST_CASE("an optimizer without a type is adamw, as in files of version 0.1") {

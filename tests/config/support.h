@@ -29,6 +29,19 @@ class TemporaryFolder {
   std::filesystem::path previous_;
 };
 
+/// One component, "loop" of the plugin "loop_fake", of any kind that is asked for, with these options.
+class LoopCatalog final : public ComponentCatalog {
+ public:
+  explicit LoopCatalog(OptionSchema options) : entry_{"", "loop", "The loop.", 1, std::move(options), nullptr} {}
+
+  const ComponentEntry& component(std::string_view, const std::string&) const override { return entry_; }
+  std::string full_name(std::string_view, const std::string&) const override { return "loop_fake/loop"; }
+  std::vector<std::string> names(std::string_view) const override { return {"loop"}; }
+
+ private:
+  ComponentEntry entry_;
+};
+
 /// Components that exist only as schemas: backbone unet; cascade_head cascade (weights, theta);
 /// metric_loss l1, lpips, sum (parts: nested metrics), colliding (an option named like a host's);
 /// dataset zip and shapes; noise_scheduler linear; sampler ddim; optimizer adamw
