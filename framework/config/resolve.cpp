@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <utility>
 
 #include "casdm/error.h"
@@ -14,6 +13,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/limits.h"
 #include "framework/config/named_tables.h"
+#include "framework/config/option_pattern.h"
 #include "framework/config/parse_toml.h"
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view kWorkingDirectoryKey = "run.directory";
 constexpr std::int64_t kLargestExact = std::int64_t{1} << 53;  // beyond, floats skip integers
-constexpr std::size_t kLongestMatched = 200;                   // std::regex recurses over the text it matches
+constexpr std::size_t kLongestMatched = 200;                   // with a pattern, whose cost grows with the text
 constexpr std::size_t kLongestFileName = 200;
 constexpr std::string_view kTemporaryPrefix = ".tmp-";  // files with this prefix are removed once their writer is gone
 
@@ -320,7 +320,7 @@ class Resolver {
   static bool is_formed(const std::string& value, const OptionSpec& spec) {
     if (spec.is_file_name && !is_file_name(value)) return false;
     if (spec.pattern.empty() || value.empty()) return true;
-    return value.size() <= kLongestMatched && std::regex_match(value, std::regex(spec.pattern));
+    return value.size() <= kLongestMatched && std::regex_match(value, compile_pattern(spec.pattern));
   }
 
   Value wrong(const Value& value, const OptionSpec& spec) {

@@ -1,8 +1,7 @@
 #include "framework/loading/unusable_option.h"
 
-#include <regex>
-
 #include "casdm/text.h"
+#include "framework/config/option_pattern.h"
 #include "framework/loading/kinds.h"
 
 namespace casdm {
@@ -21,9 +20,12 @@ std::string unusable_option(const OptionSpec& option) {
   if (option.length.value_or(0) > kLongestArray) return text("has ", *option.length, " elements");
   if (option.pattern.size() > kLongestPattern) return text("has a pattern of ", option.pattern.size(), " characters");
   try {
-    if (!option.pattern.empty()) const std::regex pattern(option.pattern);
+    if (!option.pattern.empty()) const std::regex pattern = compile_pattern(option.pattern);
   } catch (const std::regex_error& error) {
     return text("has the pattern ", quoted(option.pattern), ": ", error.what());
+  }
+  if (option.pattern.find("(?=") != std::string::npos || option.pattern.find("(?!") != std::string::npos) {
+    return text("has the pattern ", quoted(option.pattern), ": it looks ahead, which may take time without end");
   }
   for (const OptionSchema* inside : {&option.element, &option.fields}) {
     for (const OptionSpec& inner : *inside) {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <limits>
 
 #include "framework/config/document.h"
@@ -248,6 +249,27 @@ TEST_CASE("the location of an override is its own text") {
   const std::string message =
       message_of<ConfigError>([&] { resolve(broken, schema_of<Experiment>(), fake_catalog()); });
   CHECK_MESSAGE(message.starts_with("--set \"run.name=new\\nline\": run.name: expected a name"), message);
+}
+
+TEST_CASE("a pattern is matched in little time, however many ways there are through it") {
+  for (const char* pattern : {"(a|a)*b", "(a*)*b", "(a|aa)+b", "((a?)+)+b"}) {
+    OptionSpec option;
+    option.name = "order";
+    option.pattern = pattern;
+    const LoopCatalog catalog({option});
+    const std::clock_t begin = std::clock();
+    for (const std::size_t length : {10, 25, 200}) {
+      const std::string as(length, 'a');
+      const auto give = [&](const std::string& order) {
+        return message_of<ConfigError>([&] {
+          resolve_component(Value(Value::Table{{"type", "loop"}, {"order", order}}), "metric_loss", catalog);
+        });
+      };
+      CHECK(give(as).find("expected a string of the form") != std::string::npos);
+      CHECK(give(as.substr(1) + "b") == "nothing thrown");
+      REQUIRE(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 1);
+    }
+  }
 }
 
 TEST_CASE("components nest, in tables and in arrays of tables") {
