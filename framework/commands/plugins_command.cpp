@@ -30,7 +30,8 @@ constexpr const char* kPluginsUsage = R"(usage: casdm plugins list [--json]
 
 list, inspect, paths and lock read the notes in the plugins' files: no plugin is loaded. check, new
 and doctor have their own --help; lock prints the `[[plugins.lock]]` that pins the experiment to
-the plugin files it uses now. NAME is a plugin, a component (`NAME` or `PLUGIN/NAME`) or a library file.
+the plugin files it uses now, in place of the one that it may have. NAME is a plugin, a component
+(`NAME` or `PLUGIN/NAME`) or a library file.
 
   casdm plugins list
   casdm plugins inspect backbone_mine

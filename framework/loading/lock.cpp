@@ -1,10 +1,12 @@
 #include "framework/loading/lock.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/key_path.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -20,6 +22,24 @@ void collect_ids(const Value& value, std::set<std::string>& ids) {
   const Value* type = value.find("type");
   if (type != nullptr && type->is_string()) ids.insert(type->as_string().substr(0, type->as_string().find('/')));
   for (const auto& [key, member] : value.as_table()) collect_ids(member, ids);
+}
+
+Location place_of_id(const Value::Array& lock, std::size_t index) {
+  Location location = lock[index].find("id")->location();
+  location.key = text("plugins.lock.", index, ".id");
+  return location;
+}
+
+/// Only the first of several entries would hold.
+void refuse_repeated(const std::vector<LockedPlugin>& entries, const Value::Array& lock) {
+  std::map<std::string, std::size_t> known;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i].id.empty()) continue;
+    const auto [first, is_new] = known.emplace(entries[i].id, i);
+    if (is_new) continue;
+    fail_at(place_of_id(lock, i), text(quoted(entries[i].id), " is in the lock twice, first as ",
+                                       placed(place_of_id(lock, first->second), "keep one of the two")));
+  }
 }
 
 }  // namespace
@@ -52,6 +72,7 @@ std::vector<LockedPlugin> lock_in(const Value& experiment) {
     const bool is_entry = id != nullptr && id->is_string() && sum != nullptr && sum->is_string();
     result.push_back(is_entry ? LockedPlugin{id->as_string(), sum->as_string()} : LockedPlugin{});
   }
+  refuse_repeated(result, lock->as_array());
   return result;
 }
 
@@ -67,9 +88,9 @@ std::string lock_problem(const FoundPlugin& plugin, const std::vector<LockedPlug
 
 void fail_locked(const std::vector<std::string>& problems) {
   if (problems.empty()) return;
-  throw PluginError(
-      text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
-           "\nIf they are what you want, write the lock again: `casdm plugins lock --config FILE` prints it"));
+  throw PluginError(text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
+                         "\nIf they are what you want, replace all of [[plugins.lock]] by what `casdm plugins lock "
+                         "--config FILE` prints"));
 }
 
 void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, const PluginCatalog& catalog) {

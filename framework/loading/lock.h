@@ -15,7 +15,7 @@ std::vector<const FoundPlugin*> plugins_of(const Value& resolved, const PluginCa
 std::vector<LockedPlugin> lock_of(const std::vector<const FoundPlugin*>& plugins);
 
 /// The `[[plugins.lock]]` of an experiment that may not have been validated; empty: every plugin is allowed. A
-/// malformed entry allows none.
+/// malformed entry allows none. Throws ConfigError, with the places of both, if two entries have one id.
 std::vector<LockedPlugin> lock_in(const Value& experiment);
 
 /// Why `lock` does not allow the plugin; empty: it does, or there is no lock. Throws Error if the file cannot be read.
