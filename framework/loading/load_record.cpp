@@ -8,6 +8,7 @@
 #include "casdm/text.h"
 #include "casdm/user_folder.h"
 #include "framework/support/files.h"
+#include "framework/support/folder_hold.h"
 
 namespace casdm {
 
@@ -45,9 +46,7 @@ Value LoadRecord::read() const {
 }
 
 void LoadRecord::write(const Value& record) const {
-  if (file_.empty()) return;
   try {
-    fs::create_directories(file_.parent_path());
     write_file(file_, to_json(record, 1) + "\n");
   } catch (const std::exception&) {  // without a record, the next run tries again
   }
@@ -62,6 +61,8 @@ bool LoadRecord::is_good(const std::string& what) const {
 }
 
 void LoadRecord::add_good(const std::vector<std::string>& what) {
+  if (file_.empty()) return;
+  const FolderTurn turn(file_.parent_path());
   Value record = read();
   const Value* known = record.find("good");
   Value::Array all = known != nullptr && known->is_array() ? known->as_array() : Value::Array{};
@@ -79,6 +80,8 @@ std::string LoadRecord::crash() const {
 }
 
 void LoadRecord::set_crash(const std::string& description) {
+  if (file_.empty()) return;
+  const FolderTurn turn(file_.parent_path());
   Value record{Value::Table{}};
   record.set("crash", text(description, " (", now(), ")"));
   write(record);
@@ -88,7 +91,8 @@ std::size_t LoadRecord::forget_crashes() {
   const auto place = folder();
   std::error_code error;
   std::size_t count = 0;
-  if (!place) return count;
+  if (!place || !fs::exists(*place, error)) return count;
+  const FolderTurn turn(*place);
   for (fs::directory_iterator entry(*place, error), end; !error && entry != end; entry.increment(error)) {
     if (LoadRecord(entry->path().stem().string()).crash().empty()) continue;
     count += fs::remove(entry->path(), error);

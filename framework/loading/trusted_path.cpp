@@ -16,6 +16,7 @@
 #include "casdm/user_folder.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
+#include "framework/support/folder_hold.h"
 
 namespace casdm {
 
@@ -104,6 +105,7 @@ std::string objection_to(const fs::path& library) {
 void allow(const fs::path& library) {
   const auto file = list_of_allowed();
   if (!file || objection_to(library).empty()) return;
+  const FolderTurn turn(file->parent_path());
   Value::Array list = allowed();
   std::erase_if(list, [&](const Value& one) { return is_of(one, library); });
   Value entry{Value::Table{}};
@@ -111,7 +113,6 @@ void allow(const fs::path& library) {
   entry.set("sha256", sha256_of_file(library));
   list.push_back(std::move(entry));
   try {
-    fs::create_directories(file->parent_path());
     write_file(*file, to_json(list, 1) + "\n");
   } catch (const std::exception&) {  // if it cannot be remembered, the user is asked again
   }

@@ -27,6 +27,13 @@ int open_folder(const fs::path& folder) {
   return descriptor;
 }
 
+/// Waits up to 5 s for the lock, without which the caller goes on.
+void lock_soon(int descriptor, int operation) {
+  for (int tries = 0; tries < 500 && ::flock(descriptor, operation | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
 /// Whether `folder` still refers to the opened folder.
 bool is_same(int descriptor, const fs::path& folder) {
   struct stat opened {
@@ -58,15 +65,26 @@ std::optional<fs::path> moved_to(int descriptor, const fs::path& path) {
 
 FolderHold::FolderHold(const fs::path& folder) : descriptor_(open_folder(folder)) {
   // Processes that save or remove a folder lock it only briefly.
-  for (int tries = 0; tries < 500 && ::flock(descriptor_, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++tries) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  lock_soon(descriptor_, LOCK_SH);
   if (is_same(descriptor_, folder)) return;
   ::close(descriptor_);
   throw Error(text(folder.string(), " was removed by another process"));
 }
 
 FolderHold::~FolderHold() { ::close(descriptor_); }
+
+FolderTurn::FolderTurn(const fs::path& folder) {
+  std::error_code ignored;
+  fs::create_directories(folder, ignored);
+  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor_ >= 0) lock_soon(descriptor_, LOCK_EX);
+}
+
+FolderTurn::~FolderTurn() {
+  if (descriptor_ < 0) return;
+  ::flock(descriptor_, LOCK_UN);  // also that of a child process which has inherited the descriptor
+  ::close(descriptor_);
+}
 
 void remove_folder(const fs::path& folder) {
   const auto fail = [&](const std::string& reason) {

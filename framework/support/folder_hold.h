@@ -20,6 +20,19 @@ class FolderHold {
   int descriptor_;
 };
 
+/// While this object lives, others in this and other processes wait, so that files in the folder can be read, changed
+/// and written again. Creates the folder. After 5 s, and where that or locking is impossible, goes on without the lock.
+class FolderTurn {
+ public:
+  explicit FolderTurn(const std::filesystem::path& folder);
+  ~FolderTurn();
+  FolderTurn(const FolderTurn&) = delete;
+  FolderTurn& operator=(const FolderTurn&) = delete;
+
+ private:
+  int descriptor_;
+};
+
 /// Where the file or folder is that was opened as `path`, if another one, or none, has this name now; empty if it was
 /// removed; nullopt if it is still there.
 std::optional<std::filesystem::path> moved_to(int descriptor, const std::filesystem::path& path);
