@@ -11,7 +11,6 @@
 namespace casdm {
 
 namespace po = boost::program_options;
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -46,7 +45,8 @@ std::string formatted(const std::string& format, const Comparison& comparison, c
 
 int compare_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> runs, patterns;
-  std::string baseline, format, out;
+  std::string baseline, out;
+  std::optional<std::string> format;
   bool is_json = false, overwrite = false;
   po::options_description options("options");
   options.add_options()("run", po::value(&runs)->composing(), "the run folders (also without --run)")(
@@ -54,17 +54,18 @@ int compare_command(const std::vector<std::string>& arguments) {
       "the arm that the others are compared with, or a run of it; default: that of the first run")(
       "measure", po::value(&patterns)->composing()->value_name("PATTERN"),
       "numbers to show, such as 'loss.*'; repeatable; default: the scores of evaluations, else the losses")(
-      "format", po::value(&format)->default_value("text")->value_name("NAME"), "text, markdown, latex, csv or json")(
+      "format", unparsed(format, "NAME"), "text, markdown, latex, csv or json; default: text")(
       "json", po::bool_switch(&is_json), "short for --format json")(
       "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder")(
       "overwrite", po::bool_switch(&overwrite), "replace results in it that are of other runs, or edited");
   if (!fill_arguments({kCompareCommand, kCompareUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
+  if (is_json && format) throw ConfigError("compare: --json and --format exclude each other");
   if (is_json) format = "json";
   if (runs.empty()) throw ConfigError("compare: give the folders of at least two runs; see `casdm compare --help`");
   if (overwrite && out.empty()) throw ConfigError("compare: --overwrite is for --out DIR");
   Comparison comparison = compare_runs({runs.begin(), runs.end()}, baseline);
   const std::vector<MeasureSummary> all = summarise(comparison);
-  const std::string table = formatted(format, comparison, all, patterns);
+  const std::string table = formatted(format.value_or("text"), comparison, all, patterns);
   if (!out.empty()) {
     write_results(out, comparison, all, chosen_measures(all, patterns), kCompareCommand,
                   overwrite ? Replaced::any : Replaced::same_runs);

@@ -123,6 +123,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   if (parsed->count("forget-crashes") > 0) {
+    if (parsed->size() > 1) throw ConfigError("plugins doctor: --forget-crashes goes with no other option");
     std::cerr << "forgot " << LoadRecord::forget_crashes() << " crashes\n";
     return 0;
   }

@@ -256,6 +256,16 @@ void check(const SweepArguments& a) {
   if (a.json && modes > 0) {
     throw ConfigError("sweep: --json prints the results, which --dry-run, --print, --slurm and --cell do not have");
   }
+  const bool is_whole = a.dry_run || modes == 0;
+  if (!a.patterns.empty() && !is_whole) {
+    throw ConfigError("sweep: --measure chooses among the results, which --print, --slurm and --cell do not have");
+  }
+  if (a.no_pilot && !is_whole) {
+    throw ConfigError("sweep: --no-pilot is for the plan, which --print, --slurm and --cell do not make");
+  }
+  if (a.jobs && a.print) {
+    throw ConfigError("sweep: --jobs does not go with --print: how many of the commands run at a time is up to you");
+  }
 }
 
 }  // namespace

@@ -63,6 +63,18 @@ TEST_CASE("for a key with a number too large for any integer, the message gives 
   }
 }
 
+TEST_CASE("options that have no effect beside others are refused") {
+  for (const char* part : {"--print", "--slurm", "--cell x"}) {
+    refuses(text("sweep x.toml --measure loss ", part), {"sweep: --measure chooses among the results"});
+    refuses(text("sweep x.toml --no-pilot ", part), {"sweep: --no-pilot is for the plan"});
+  }
+  refuses("sweep x.toml --print --jobs 2", {"sweep: --jobs does not go with --print"});
+  refuses("compare runs/a runs/b --json --format csv", {"compare: --json and --format exclude each other"});
+  for (const char* option : {"--json", "--config x.toml", "--plugin x.so"}) {
+    refuses(text("plugins doctor --forget-crashes ", option), {"plugins doctor: --forget-crashes goes with no other"});
+  }
+}
+
 TEST_CASE("an unknown command is answered with a hint") {
   refuses("foo", {"there is no command \"foo\"; `casdm --help` lists them"});
   refuses("trian", {"there is no command \"trian\"; did you mean 'train'? `casdm --help` lists them"});
