@@ -22,9 +22,10 @@ struct CommandName {
   std::vector<std::string> verbs;
 };
 
-/// @param print_help  prints the text that `casdm COMMAND --help` says
+/// @param print_help  prints the text that `casdm COMMAND --help` says, also of a COMMAND with a verb; of an empty one,
+///                    that of `casdm --help`
 int completion_command(const std::vector<std::string>& arguments, const std::vector<CommandName>& commands,
-                       const std::function<void(const std::string&)>& print_help);
+                       const std::function<void(const std::vector<std::string>&)>& print_help);
 
 }  // namespace casdm
 

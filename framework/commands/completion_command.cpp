@@ -35,10 +35,15 @@ struct CommandOption {
   std::string about;
 };
 
+struct CompletedVerb {
+  std::string name;
+  std::vector<CommandOption> options;
+};
+
 struct CompletedCommand {
   std::string name;
-  std::vector<std::string> verbs;
-  std::vector<CommandOption> options;
+  std::vector<CompletedVerb> verbs;
+  std::vector<CommandOption> options;  ///< those of its verbs, where it has any
 };
 
 /// The options of a command, as its --help lists them.
@@ -66,6 +71,24 @@ std::vector<CommandOption> options_of(const std::string& help) {
     options.push_back(std::move(option));
   }
   return options;
+}
+
+/// Those of a command's options that `verb` takes: a description may begin with the names of some, "show, check: ...".
+std::vector<CommandOption> options_of_verb(const std::vector<CommandOption>& options, const std::string& verb,
+                                           const std::vector<std::string>& verbs) {
+  const auto is_other = [&](const CommandOption& option) {
+    std::istringstream words(option.about.substr(0, option.about.find(": ")));
+    bool is_own = false;
+    for (std::string word; words >> word;) {
+      if (word.ends_with(',')) word.pop_back();
+      if (std::count(verbs.begin(), verbs.end(), word) == 0) return false;  // they are no names of verbs
+      is_own = is_own || word == verb;
+    }
+    return !is_own;
+  };
+  std::vector<CommandOption> result = options;
+  std::erase_if(result, is_other);
+  return result;
 }
 
 /// The keys that --set accepts, with their known values.
@@ -120,9 +143,12 @@ std::string list_of(std::vector<std::string> words) {
   return quoted_word(join(words, " "));
 }
 
-std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
+/// Of options or verbs.
+template <class Named>
+std::vector<std::string> names_of(const std::vector<Named>& all) {
   std::vector<std::string> names;
-  for (const CommandOption& option : options) names.push_back(option.name);
+  names.reserve(all.size());
+  for (const Named& one : all) names.push_back(one.name);
   return names;
 }
 
@@ -132,11 +158,18 @@ std::string word_functions(const std::vector<CompletedCommand>& commands, const 
   std::vector<std::string> names, assignments;
   const std::vector<std::string> common_names = names_of(common);
   std::string options, values;
+  const auto all_of = [&](const std::vector<CommandOption>& own) {
+    std::vector<std::string> all = names_of(own);
+    all.insert(all.end(), common_names.begin(), common_names.end());
+    return list_of(all);
+  };
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
-    std::vector<std::string> all = names_of(command.options);
-    all.insert(all.end(), common_names.begin(), common_names.end());
-    options += text("    ", command.name, ") verbs=", list_of(command.verbs), " options=", list_of(all), " ;;\n");
+    for (const CompletedVerb& verb : command.verbs) {
+      options += text("    '", command.name, " ", verb.name, "') options=", all_of(verb.options), " ;;\n");
+    }
+    options += text("    '", command.name, " '*) verbs=", list_of(names_of(command.verbs)),
+                    " options=", all_of(command.options), " ;;\n");
   }
   for (const auto& [key, known] : keys.all()) {
     assignments.push_back(key + "=");
@@ -179,7 +212,7 @@ _casdm_words() {
               list_of(assignments), R"( "$current"
     return
   fi
-  case ${COMP_WORDS[1]} in
+  case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
 )",
               options, R"(  esac
   if [[ $current == -* ]]; then
@@ -228,7 +261,10 @@ fi
 std::string fish_options(const std::string& here, const std::vector<CommandOption>& options) {
   std::string result;
   for (const CommandOption& option : options) {
-    if (option.name == "--set") continue;
+    if (option.name == "--set") {
+      result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
+      continue;
+    }
     result += text(here, " -l ", option.name.substr(2), option.takes_value ? " -r" : "", " -d ",
                    quoted_word(option.about), "\n");
   }
@@ -242,11 +278,12 @@ std::string fish_script(const std::vector<CompletedCommand>& commands, const std
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
     const std::string here = text("complete -c casdm -n '__fish_seen_subcommand_from ", command.name, "'");
-    if (!command.verbs.empty()) result += text(here, " -f -a ", list_of(command.verbs), "\n");
-    result += fish_options(here, command.options);
-    const bool sets = std::any_of(command.options.begin(), command.options.end(),
-                                  [](const CommandOption& option) { return option.name == "--set"; });
-    if (sets) result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
+    if (!command.verbs.empty()) result += text(here, " -f -a ", list_of(names_of(command.verbs)), "\n");
+    for (const CompletedVerb& verb : command.verbs) {
+      result += fish_options(
+          text(here.substr(0, here.size() - 1), "; and __fish_seen_subcommand_from ", verb.name, "'"), verb.options);
+    }
+    if (command.verbs.empty()) result += fish_options(here, command.options);
   }
   for (const auto& [key, known] : keys.all()) {
     assignments.push_back(key + "=");
@@ -260,7 +297,7 @@ std::string fish_script(const std::vector<CompletedCommand>& commands, const std
 }  // namespace
 
 int completion_command(const std::vector<std::string>& arguments, const std::vector<CommandName>& commands,
-                       const std::function<void(const std::string&)>& print_help) {
+                       const std::function<void(const std::vector<std::string>&)>& print_help) {
   ArgumentRules rules;
   rules.command = "completion";
   rules.usage = kCompletionUsage;
@@ -269,22 +306,28 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
   if (!parsed) return 0;
   const std::string shell = chosen_verb(*parsed, "completion", {"bash", "zsh", "fish"});
 
-  const auto help_of = [&](const std::string& name) {
+  const auto help_of = [&](const std::vector<std::string>& words) {
     std::ostringstream help;
     std::streambuf* const before = std::cout.rdbuf(help.rdbuf());
     try {
-      print_help(name);
+      print_help(words);
     } catch (const std::exception& error) {
-      std::cerr << "the options of `casdm " << name << "` are left out: " << error.what() << '\n';
+      std::cerr << "the options of `casdm " << join(words, " ") << "` are left out: " << error.what() << '\n';
     }
     std::cout.rdbuf(before);
     return help.str();
   };
   std::vector<CompletedCommand> all;
   for (const CommandName& command : commands) {
-    all.push_back({command.name, command.verbs, options_of(help_of(command.name))});
+    CompletedCommand& added = all.emplace_back();
+    added.name = command.name;
+    added.options = options_of(help_of({command.name}));
+    for (const std::string& verb : command.verbs) {
+      const std::vector<CommandOption> options = options_of(help_of({command.name, verb}));
+      added.verbs.push_back({verb, options_of_verb(options, verb, command.verbs)});
+    }
   }
-  const std::vector<CommandOption> common = options_of("options:\n" + help_of(""));
+  const std::vector<CommandOption> common = options_of("options:\n" + help_of({}));
   const PluginCatalog catalog = PluginCatalog::discover({});
   const Keys keys(catalog);
   std::set<std::string> components;

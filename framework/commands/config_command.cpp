@@ -240,14 +240,14 @@ int config_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{kConfigCommand, kConfigUsage, po::options_description("options"), {"verb", "file"}};
   const auto many = [] { return po::value<std::vector<std::string>>(); };
   rules.visible.add_options()                                                                              //
-      ("set", many()->value_name("KEY=VALUE"), "override one key of the file; repeatable")                 //
+      ("set", many()->value_name("KEY=VALUE"), "check, show: override one key of the file; repeatable")    //
       ("plugin", many()->value_name("FILE"), "also use this library, or folder of libraries; repeatable")  //
       ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")             //
       ("out", po::value<std::string>()->value_name("FILE"),
-       "init, schema: write to this new file; reference: to this folder")        //
-      ("whole", "schema: for experiments after merging")                         //
-      ("sweep", "schema: for the files of `casdm sweep`")                        //
-      ("cost", "check: also run steps of the experiment, and print their cost")  //
+       "init, schema, reference: write to this new file, or for reference to this folder")  //
+      ("whole", "schema: for experiments after merging")                                    //
+      ("sweep", "schema: for the files of `casdm sweep`")                                   //
+      ("cost", "check: also run steps of the experiment, and print their cost")             //
       ("json", "show, check: print JSON");
   auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;

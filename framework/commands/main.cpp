@@ -91,6 +91,8 @@ int sweep_alone(const std::vector<std::string>& arguments) {
                                        " to have as many share each run"));
 }
 
+int run(const std::vector<std::string>& arguments);
+
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
   const std::map<std::string, std::function<int()>> commands = {
       {"quickstart", [&] { return casdm::quickstart_command(arguments); }},
@@ -109,12 +111,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"docs", [&] { return casdm::docs_command(arguments); }},
       {"completion",
        [&] {
-         return casdm::completion_command(arguments, command_names(), [](const std::string& name) {
-           if (name.empty()) {
-             std::cout << kHelp;
-           } else {
-             dispatch(name, {"--help"});
-           }
+         return casdm::completion_command(arguments, command_names(), [](std::vector<std::string> words) {
+           words.emplace_back("--help");
+           run(words);
          });
        }},
   };

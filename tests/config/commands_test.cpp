@@ -38,6 +38,10 @@ std::string output_of(Command command, const std::vector<std::string>& arguments
 }
 
 std::string config(const std::vector<std::string>& arguments) { return output_of(config_command, arguments); }
+std::string completion(const std::string& shell) {
+  const auto print_no_help = [](const std::vector<std::string>&) {};
+  return output_of([&](const auto& arguments) { return completion_command(arguments, {}, print_no_help); }, {shell});
+}
 std::string plugins(const std::vector<std::string>& arguments) { return output_of(plugins_command, arguments); }
 
 /// A folder in which the fixture is the only plugin.
@@ -122,6 +126,26 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
   const std::filesystem::path bad = place.write("bad.so", "x");
   CHECK(plugins({"list", "--plugin", bad.string()}).find("\ncannot be used:\n  " + bad.string() + " is not a shared") !=
         std::string::npos);
+}
+
+TEST_CASE("completions leave out words of libraries that a shell would expand") {
+  const Place place;
+  std::ostringstream content;
+  content << std::ifstream(CASDM_FIXTURE, std::ios::binary).rdbuf();
+  std::string library = content.str();
+  const std::size_t at = library.find("\"green\"");
+  REQUIRE(at != std::string::npos);
+  library.replace(at + 1, 5, "$(id)");
+  place.write("more/fixture.so", library);
+  ::setenv("CASDM_PLUGIN_PATH", (place.path() / "more").c_str(), 1);
+  REQUIRE(plugins({"inspect", "fixture"}).find("$(id)") != std::string::npos);
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    CAPTURE(shell);
+    const std::string script = completion(shell);
+    CHECK(script.find("data.colour=") != std::string::npos);
+    CHECK(script.find("red") != std::string::npos);
+    CHECK(script.find("(id)") == std::string::npos);
+  }
 }
 
 TEST_CASE("an experiment that lacks plugins is refused as a whole, with every location") {

@@ -7,6 +7,7 @@ bash and zsh themselves are asked; fish, if installed, only parses its script.
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,31 @@ class Completion(unittest.TestCase):
             for option in offered:
                 self.assertIn(option, listed)
         self.assertEqual(self.completed("casdm", "evaluate", "x", "--write"), ["--write-reference"])
+
+    def test_options_of_a_verb_are_those_that_it_takes(self):
+        for words in ("plugins check", "plugins new", "plugins doctor"):
+            helps = subprocess.run([PROGRAM, *words.split(), "--help"], capture_output=True, text=True, timeout=60).stdout
+            listed = re.findall(r"^ {2}(?:-h \[ )?(--[\w-]+)", helps.split("\noptions:\n")[1], re.MULTILINE)
+            offered = self.completed("casdm", *words.split(), "x", "--")
+            self.assertEqual(set(listed) - set(offered), set(), words)
+        self.assertEqual(self.completed("casdm", "plugins", "check", "--str"), ["--strict"])
+        self.assertEqual(self.completed("casdm", "plugins", "list", "--str"), [])
+        self.assertEqual(self.completed("casdm", "plugins", "list", "--js"), ["--json"])
+        for command, own in (("config", {"check": ["--set", "--cost", "--json"], "show": ["--set", "--json"],
+                                         "init": ["--type", "--out"], "schema": ["--out", "--whole", "--sweep"],
+                                         "reference": ["--out"]}),
+                             ("data", {"inspect": ["--set", "--images", "--grid", "--json"], "pack": ["--set", "--out"]})):
+            common = set(self.completed("casdm", "docs", "--")) - {"--print"}
+            for verb, options in own.items():
+                offered = self.completed("casdm", command, verb, "--")
+                self.assertEqual(set(offered), {*options, "--plugin"} | common, f"{command} {verb}")
+
+    def test_fish_offers_the_options_of_a_verb(self):
+        lines = script("fish").splitlines()
+        here = "complete -c casdm -n '__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}' -l {} "
+        for verb, option, is_there in (("check", "cost", True), ("show", "cost", False), ("show", "json", True)):
+            found = [line for line in lines if line.startswith(here.format("config", verb, option))]
+            self.assertEqual(bool(found), is_there, f"{verb} --{option}")
 
     def test_keys_and_values_of_the_experiment(self):
         self.assertEqual(self.completed("casdm", "train", "x", "--set", "train.total"), ["train.total_images="])
