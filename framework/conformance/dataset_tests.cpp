@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 #include "framework/data/extras.h"
+#include "framework/data/whole_image.h"
 
 namespace casdm::conformance::datasets {
 
@@ -29,9 +30,8 @@ void require_whole(const Dataset& data, const Image& image, std::int64_t channel
                " channels were asked for"));
   const bool is_floating_point = data.is_floating_point();
   const std::size_t count = is_floating_point ? image.values.size() : image.pixels.size();
-  require(static_cast<std::int64_t>(count) == image.width * image.height * image.channels,
-          text("image ", index, " has ", count, is_floating_point ? " values" : " bytes",
-               ", not width * height * channels"));
+  require(is_whole(image, count), text("image ", index, " has ", count, is_floating_point ? " values" : " bytes",
+                                       ", not width * height * channels"));
   require((is_floating_point ? image.pixels.size() : image.values.size()) == 0,
           text("image ", index, " has both pixels and values"));
   require(!is_floating_point || (image.width == kImageSize && image.height == kImageSize),

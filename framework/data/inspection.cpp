@@ -10,6 +10,7 @@
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
 #include "framework/data/image_cache.h"
+#include "framework/data/whole_image.h"
 
 namespace casdm {
 
@@ -41,12 +42,21 @@ std::shared_ptr<Dataset> open_whole(const LoadedExperiment& experiment, const st
   }
 }
 
+void require_whole(const Dataset& dataset, std::int64_t index, const Image& image) {
+  const bool is_floating_point = dataset.is_floating_point();
+  const std::size_t count = is_floating_point ? image.values.size() : image.pixels.size();
+  if (is_whole(image, count)) return;
+  throw Error(text(dataset.describe(index), ": an image of ", image.width, " x ", image.height, " pixels and ",
+                   image.channels, " channels has ", count, is_floating_point ? " values" : " bytes"));
+}
+
 void look_at(const Dataset& dataset, std::int64_t index, const Dataset::Spec& spec, bool is_in_grid, std::mutex& mutex,
              Inspection& result) {
   Example example;
   Image prepared;
   try {
     example = dataset.get(index);
+    require_whole(dataset, index, example.image);
     if (is_in_grid && example.image.values.empty()) prepared = prepare_image(example.image, spec);
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex);

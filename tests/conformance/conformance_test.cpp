@@ -246,6 +246,8 @@ TEST_CASE("a schedule or data set that breaks its contract fails the test of tha
   fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "label_without_classes", "holds_whole_images",
               "but num_classes() is 0");
   fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "two_lines", "holds_whole_images", "several lines");
+  fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "short", "holds_whole_images", "has 767 bytes, not width");
+  fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "huge", "holds_whole_images", "has 0 bytes, not width");
   fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "always_rgb", "gives_the_channels_asked_for",
               "1 channels were asked for");
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
@@ -66,6 +67,21 @@ TEST_CASE("casdm data inspect names the images that cannot be used") {
   CHECK_MESSAGE(contains(seen.out, "read     20 of 20: 1 cannot be used\nsizes    16 x 16\nclasses  5 with "),
                 seen.out);
   CHECK_MESSAGE(contains(seen.out, "img00000003.png cannot be decoded: "), seen.out);
+}
+
+TEST_CASE("casdm data inspect counts no image whose bytes contradict its size") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  for (const auto& [fault, problem] :
+       {std::pair("short", "16 x 16 pixels and 3 channels has 767 bytes"),
+        std::pair("huge", "4294967296 x 4294967296 pixels and 3 channels has 0 bytes")}) {
+    const Outcome seen = shell(text("casdm data inspect small.toml --plugin '", CASDM_TEST_PLUGIN_DIR,
+                                    "/parts_broken.so' --set 'data={type=\"faulty_dataset\", fault=\"", fault, "\"}'"),
+                               folder.path());
+    CHECK(seen.status == 1);
+    CHECK_MESSAGE(contains(seen.out, "read     64 of 64: 64 cannot be used\nsizes    none was read\n"), seen.out);
+    CHECK_MESSAGE(contains(seen.out, text("grey 0: an image of ", problem)), seen.out);
+  }
 }
 
 TEST_CASE("what casdm data pack writes is read back as the same images and labels") {

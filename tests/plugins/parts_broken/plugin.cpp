@@ -135,7 +135,7 @@ struct FaultyDatasetOptions {
 
   static void describe(Schema<FaultyDatasetOptions>& s) {
     s.option("fault", &FaultyDatasetOptions::fault, "What goes wrong.")
-        .choices({"none", "label_without_classes", "always_rgb", "two_lines"});
+        .choices({"none", "label_without_classes", "always_rgb", "two_lines", "short", "huge"});
     s.option("change", &FaultyDatasetOptions::change, "What `get` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -150,7 +150,9 @@ class FaultyDataset final : public Dataset {
   std::int64_t size() const override { return 64; }
   Example get(std::int64_t index) const override {
     testing::meddle(options_.change);
-    const auto bytes = static_cast<std::size_t>(16 * 16 * channels_);
+    const auto bytes = static_cast<std::size_t>(16 * 16 * channels_) - (options_.fault == "short" ? 1 : 0);
+    constexpr std::int64_t kHuge = std::int64_t{1} << 32;  // two sides, multiplied in 64 bits, are 0
+    if (options_.fault == "huge") return {{kHuge, kHuge, channels_, {}}, -1};
     return {{16, 16, channels_, std::vector<std::uint8_t>(bytes, static_cast<std::uint8_t>(index))},
             options_.fault == "label_without_classes" ? 0 : -1};
   }
