@@ -170,14 +170,15 @@ Inspection inspect_data(const LoadedExperiment& experiment, const std::shared_pt
 }
 
 std::string describe(const Inspection& inspection, const Experiment& experiment) {
-  std::string lines = text("data     ", inspection.summary, '\n');
+  std::string lines = text("data     ", printable(inspection.summary), '\n');
   lines +=
       text("read     ", inspection.looked_at, " of ", inspection.images, ": ",
            inspection.unreadable.empty() ? "all good" : text(inspection.unreadable.size(), " cannot be used"), '\n');
   lines += text("sizes    ", describe_sizes(inspection, experiment.data.image_size), '\n');
   if (!inspection.classes.empty()) lines += text("classes  ", describe_classes(inspection.classes), '\n');
   lines += text("memory   ", describe_memory(inspection, experiment.data), '\n');
-  for (const auto& [remark, count] : inspection.remarks) lines += text("remark   ", count, " images ", remark, '\n');
+  for (const auto& [remark, count] : inspection.remarks)
+    lines += text("remark   ", count, " images ", printable(remark), '\n');
   std::size_t named = 0;
   for (const auto& [index, message] : inspection.unreadable) {
     if (named++ == kMostNamed) {

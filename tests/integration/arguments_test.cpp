@@ -122,3 +122,13 @@ TEST_CASE("a working directory that was removed is named") {
   CHECK(outcome.status == 1);
   CHECK_MESSAGE(outcome.err == "casdm: the working directory was removed; change to another one\n", outcome.err);
 }
+
+TEST_CASE("a program that starts with SIGCHLD ignored sees how its children end") {
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      shell("timeout -k 9 60 env --ignore-signal=CHLD CASDM_PYTHON=false casdm quickstart --quick --runs runs",
+            folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(outcome.err.find("quickstart: this has failed, for the reason above: false ") != std::string::npos,
+                outcome.err);
+}

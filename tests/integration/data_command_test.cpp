@@ -84,6 +84,24 @@ TEST_CASE("casdm data inspect counts no image whose bytes contradict its size") 
   }
 }
 
+TEST_CASE("what casdm data inspect says about images cannot control the terminal") {
+  const TemporaryFolder folder;
+  const std::string rude = "\x1b]0;title\x07";
+  write_small_config(folder.path());
+  fs::create_directory(folder.path() / "images");
+  write_file(folder.path() / "images" / (rude + ".png"), "no image");
+  const Outcome damaged = shell(
+      "casdm data inspect small.toml --set 'data={type=\"folder\", path=\"images\", image_size=16}'", folder.path());
+  const Outcome remark = shell(text("casdm data inspect small.toml --plugin '", CASDM_TEST_PLUGIN_DIR,
+                                    "/parts_broken.so' --set 'data={type=\"faulty_dataset\", fault=\"rude\"}'"),
+                               folder.path());
+  for (const Outcome& outcome : {damaged, remark}) {
+    CHECK_MESSAGE(contains(outcome.out, "title"), outcome.out << outcome.err);
+    CHECK_FALSE(contains(outcome.out + outcome.err, "\x1b"));
+    CHECK_FALSE(contains(outcome.out + outcome.err, "\x07"));
+  }
+}
+
 TEST_CASE("what casdm data pack writes is read back as the same images and labels") {
   const TemporaryFolder folder;
   make_images(folder.path());

@@ -283,6 +283,26 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
   CHECK(run("casdm export --help").find("usage: casdm export") != std::string::npos);
 }
 
+TEST_CASE("a checkpoint whose experiment lacks the size of its images is refused by name") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  REQUIRE(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
+  const fs::path state = folder.path() / "runs/small/checkpoints/000000000004/state.json";
+  std::string json = read_file(state);
+  const std::string size = "\"image_size\": 16";
+  const std::size_t at = json.find(size);
+  REQUIRE(at != std::string::npos);
+  for (const std::string& other : {std::string("\"image_sizf\": 16"), std::string("\"image_size\": \"\"")}) {
+    write_file(state, std::string(json).replace(at, size.size(), other));
+    write_file(state.string() + ".sha256", sha256_of_file(state) + "  state.json\n");
+    const Outcome outcome = shell("casdm export runs/small --module theta --out theta.safetensors", folder.path());
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(
+        outcome.err.find("000000000004: its experiment has no data.image_size; it is damaged") != std::string::npos,
+        outcome.err);
+  }
+}
+
 TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
   export_for_diffusers("unet", *diffusers_layout(), unets(), false);
 }

@@ -227,3 +227,21 @@ TEST_CASE("weights that contain NaN are refused with the tensor, wherever they c
   CHECK_MESSAGE(infinite.status == 0, infinite.err);
   CHECK_MESSAGE(has(infinite.err, "\"" + tensors[3].first + "\" holds infinite numbers"), infinite.err);
 }
+
+TEST_CASE("what a file of weights says cannot control the terminal") {
+  using namespace pickled;
+  const TemporaryFolder folder;
+  const std::string rude = "\x1b]0;title\x07";
+  const std::string one = tensor(storage("0", 1), 0, {1}, {1});
+  const Numbers number = {"0", {1.0F}};
+  write_bytes(folder.path() / "one.pt", legacy_file(dict({{rude, dict({{"a" + rude, one}})}}), {number}));
+  write_bytes(folder.path() / "two.pt",
+              legacy_file(dict({{rude, dict({{"a", one}})}, {"b", dict({{"a", one}})}}), {number}));
+  for (const char* file : {"one.pt", "two.pt"}) {
+    const Outcome outcome =
+        shell(std::string("casdm import ") + file + " --overwrite --out out.safetensors", folder.path());
+    CHECK_MESSAGE(has(outcome.out + outcome.err, "title"), outcome.out << outcome.err);
+    CHECK_FALSE(has(outcome.out + outcome.err, "\x1b"));
+    CHECK_FALSE(has(outcome.out + outcome.err, "\x07"));
+  }
+}

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -192,6 +193,20 @@ TEST_CASE("a state that does not fit is refused as a whole with every difference
   load_state(pair, {{"b", at::zeros({3}, at::kDouble)}, {"a", at::ones({2}, at::kHalf)}}, "w");
   load_state(pair, {{"b", at::zeros({3})}, {"a", at::zeros({2})}}, "w");
   CHECK(at::equal(pair.b, at::zeros({3})));
+}
+
+TEST_CASE("an empty CASDM_CACHE counts as unset") {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "casdm" / "weights" / "mine.safetensors";
+  std::filesystem::create_directories(file.parent_path());
+  write_safetensors(file, {{"a", at::zeros({1})}});
+  ::setenv("XDG_CACHE_HOME", folder.path().c_str(), 1);
+  ::setenv("CASDM_CACHE", "", 1);
+  CHECK(find_weights("mine.safetensors") == file);
+  ::setenv("CASDM_CACHE", (folder.path() / "casdm").c_str(), 1);
+  ::unsetenv("XDG_CACHE_HOME");
+  CHECK(find_weights("mine.safetensors") == file);
+  ::unsetenv("CASDM_CACHE");
 }
 
 TEST_CASE("for missing weights the message says where it searched") {
