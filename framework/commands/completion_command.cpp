@@ -58,7 +58,7 @@ std::vector<CommandOption> options_of(const std::string& help) {
     const bool begins_option = is_list && dashes != std::string::npos && line.starts_with("  -") && dashes < 10;
     if (!begins_option) continue;
     CommandOption option;
-    const std::string::size_type end = line.find_first_of(" ", dashes);
+    const std::string::size_type end = line.find(' ', dashes);
     option.name = line.substr(dashes, end == std::string::npos ? end : end - dashes);
     std::string rest = end == std::string::npos ? "" : line.substr(end);
     if (rest.starts_with(" ]")) rest.erase(0, 2);

@@ -136,7 +136,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
   std::size_t bad = 0;
   Value::Array all;
   for (const Finding& finding : findings) {
-    bad += finding.grade == Grade::bad;
+    bad += finding.grade == Grade::bad ? 1 : 0;
     all.push_back(to_value(finding));
     if (parsed->count("json") == 0) print(finding);
   }

@@ -1,11 +1,11 @@
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
@@ -120,6 +120,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
   const auto found = commands.find(command);
   if (found != commands.end()) return found->second();
   std::vector<std::string> names;
+  names.reserve(commands.size());
   for (const auto& [name, run] : commands) names.push_back(name);
   for (const char* option : {"--help", "--version", "--progress", "--safe-mode", "--trust-plugins"})
     names.emplace_back(option);
