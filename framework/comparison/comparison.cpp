@@ -93,7 +93,7 @@ MeasureSummary summary_of(const Comparison& comparison, const Measure& measure) 
       summary.difference = difference_of(values, values_of(comparison.arms[arm.baseline], measure.name));
       if (summary.difference->count == 0) summary.difference.reset();
     }
-    result.arms.push_back(std::move(summary));
+    result.arms.push_back(summary);
   }
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     if (comparison.arms[i].baseline == i) mark_best(result, comparison, i);
@@ -105,7 +105,7 @@ MeasureSummary summary_of(const Comparison& comparison, const Measure& measure) 
 std::string name_without_seed(const RunRecord& run) {
   std::string name = fs::absolute(run.path).lexically_normal().filename().string();
   if (name.empty()) name = fs::absolute(run.path).lexically_normal().parent_path().filename().string();
-  const std::string whole = name;
+  std::string whole = name;
   const std::string seed = std::to_string(run.seed);
   if (!name.ends_with(seed)) return whole;
   name.resize(name.size() - seed.size());

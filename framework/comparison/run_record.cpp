@@ -229,7 +229,8 @@ Value experiment_of(const Value& config) {
            {"plugins", {"used"}}}) {
     Value* table = result.find(name);
     if (table == nullptr || !table->is_table()) continue;
-    std::erase_if(table->as_table(), [&](const Value::Member& member) { return keys.contains(member.first); });
+    std::erase_if(table->as_table(),
+                  [&keys = keys](const Value::Member& member) { return keys.contains(member.first); });
   }
   return result;
 }

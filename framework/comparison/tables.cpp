@@ -70,6 +70,7 @@ std::string csv_cell(const std::string& written) {
 
 std::string csv_row(const std::vector<std::string>& cells) {
   std::vector<std::string> written;
+  written.reserve(cells.size());
   for (const std::string& cell : cells) written.push_back(csv_cell(cell));
   return join(written, ",") + "\r\n";
 }
@@ -167,6 +168,7 @@ std::vector<MeasureSummary> chosen_measures(const std::vector<MeasureSummary>& s
     }
     if (matches) continue;
     std::vector<std::string> names;
+    names.reserve(summaries.size());
     for (const MeasureSummary& measure : summaries) names.push_back(measure.name);
     const std::vector<std::string> near = nearest(pattern, names);
     throw ConfigError(text("--measure ", quoted(pattern), ": no run has such a number; ",

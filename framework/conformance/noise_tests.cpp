@@ -37,7 +37,7 @@ void range_is_sound(const Subject& subject) {
           text("at the clean image alpha is ", number(level.alpha), " and sigma ", number(level.sigma),
                "; expected 1 and 0"));
   for (const double t : {clean, first, last}) {
-    const double told = schedule->network_time(at::full({1}, t, at::kDouble)).item<double>();
+    const auto told = schedule->network_time(at::full({1}, t, at::kDouble)).item<double>();
     require(std::isfinite(told),
             text("at t = ", number(t), " network_time is ", number(told), ", of which networks make NaN"));
   }
@@ -95,8 +95,8 @@ void forward_process_has_its_moments(const Subject& subject) {
     const Tensor eps = at::empty({1, kSamples}, at::kDouble).normal_(0, 1, generator);
     const Tensor x = schedule->q_sample(at::full({1, kSamples}, 0.5, at::kDouble), t, eps);
     const NoiseLevel level = schedule->level(t.item<double>());
-    const double mean = x.mean().item<double>();
-    const double variance = x.var().item<double>();
+    const auto mean = x.mean().item<double>();
+    const auto variance = x.var().item<double>();
     const double expected = level.sigma * level.sigma;
     require(std::abs(mean - 0.5 * level.alpha) <= 5 * level.sigma / std::sqrt(kSamples) + 1e-12,
             text("at t = ", number(level.t), " the mean of x_t is ", number(mean)));

@@ -174,9 +174,11 @@ std::string left_out_files(const std::vector<std::string>& names) {
     ++counts[ending.empty() ? "without ending" : ending];
   }
   std::vector<std::pair<std::size_t, std::string>> order;
+  order.reserve(counts.size());
   for (const auto& [ending, count] : counts) order.emplace_back(count, ending);
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<std::string> endings;
+  endings.reserve(order.size());
   for (const auto& [count, ending] : order) endings.push_back(endings.size() < most ? ending : "...");
   if (endings.size() > most) endings.resize(most + 1);
   return text(names.size(), names.size() == 1 ? " other file" : " other files", " left out (", join(endings, ", "),

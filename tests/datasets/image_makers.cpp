@@ -60,7 +60,7 @@ Bytes compress(const Bytes& pixels, std::int64_t width, std::int64_t height, J_C
     jpeg_write_scanlines(&jpeg, &row, 1);
   }
   jpeg_finish_compress(&jpeg);
-  const Bytes bytes(data, data + size);
+  Bytes bytes(data, data + size);
   std::free(data);
   jpeg_destroy_compress(&jpeg);
   return bytes;
@@ -218,7 +218,7 @@ namespace {
 /// Copies and frees what libwebp has allocated.
 Bytes taken(std::uint8_t* data, std::size_t size) {
   require(data != nullptr && size > 0, "no WebP");
-  const Bytes bytes(data, data + size);
+  Bytes bytes(data, data + size);
   WebPFree(data);
   return bytes;
 }
@@ -229,14 +229,14 @@ Bytes webp_of(const Image& rgb, const Bytes& exif) {
   std::uint8_t* data = nullptr;
   const std::size_t size = WebPEncodeLosslessRGB(rgb.pixels.data(), static_cast<int>(rgb.width),
                                                  static_cast<int>(rgb.height), static_cast<int>(rgb.width * 3), &data);
-  const Bytes plain = taken(data, size);
+  Bytes plain = taken(data, size);
   if (exif.empty()) return plain;
   WebPData image{plain.data(), plain.size()}, block{exif.data(), exif.size()}, result{};
   WebPMux* mux = WebPMuxCreate(&image, 1);
   require(WebPMuxSetChunk(mux, "EXIF", &block, 1) == WEBP_MUX_OK, "no EXIF");
   require(WebPMuxAssemble(mux, &result) == WEBP_MUX_OK, "no WebP");
   WebPMuxDelete(mux);
-  const Bytes bytes(result.bytes, result.bytes + result.size);
+  Bytes bytes(result.bytes, result.bytes + result.size);
   WebPDataClear(&result);
   return bytes;
 }
@@ -274,7 +274,7 @@ Bytes animated_webp_of(const std::vector<Image>& frames) {
   require(WebPAnimEncoderAdd(encoder, nullptr, milliseconds, nullptr) != 0, "no end");
   WebPData result{};
   require(WebPAnimEncoderAssemble(encoder, &result) != 0, "no animation");
-  const Bytes bytes(result.bytes, result.bytes + result.size);
+  Bytes bytes(result.bytes, result.bytes + result.size);
   WebPDataClear(&result);
   WebPAnimEncoderDelete(encoder);
   return bytes;

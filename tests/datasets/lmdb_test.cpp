@@ -83,7 +83,7 @@ TEST_CASE("an LMDB is read whatever map size its writer used, from a read-only f
   for (std::size_t t = 0; t < wrong.size(); ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 50; ++i)
-        wrong[t] += (t % 2 == 0 ? first : second)->get(i).image.pixels != pattern(64, 64, i).pixels;
+        wrong[t] += (t % 2 == 0 ? first : second)->get(i).image.pixels != pattern(64, 64, i).pixels ? 1 : 0;
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -9,6 +9,7 @@
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
 #include "support/components.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -26,7 +27,7 @@ at::Tensor counted_image(std::int64_t index) {
 }
 
 fs::path with_bytes(const TemporaryFolder& folder, const std::string& bytes) {
-  const fs::path path = folder.path() / "made.npz";
+  fs::path path = folder.path() / "made.npz";
   write_file(path, bytes);
   return path;
 }
