@@ -46,7 +46,7 @@ average's standard deviation as a fraction of the training so far: 0.05 is short
 po::options_description described(EmaArguments& a) {
   po::options_description options("options");
   options.add_options()("run", po::value(&a.run), "the run folder (also as the first argument)")(
-      "sigma-rel", real_number("sigma-rel", a.sigma_rel, 0), "width of the average, above 0 and at most 0.2886")(
+      "sigma-rel", real_number("sigma-rel", a.sigma_rel, 0), "width of the average, 1e-6 to 0.2886")(
       "out", po::value(&a.out), "file to write")("at", whole_number("at", a.at, 1),
                                                  "average as of this many images; default: the newest snapshot")(
       "overwrite", po::bool_switch(&a.overwrite), "replace the file if an earlier `casdm ema` wrote it");

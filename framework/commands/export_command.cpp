@@ -17,6 +17,7 @@
 #include "framework/sampling/weights_origin.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/module_state.h"
 #include "framework/training/network_check.h"
 #include "framework/training/pretrained.h"
 
@@ -82,6 +83,14 @@ Value options_of_module(const Checkpoint& checkpoint, const std::string& module)
   return table != nullptr ? *table : Value(Value::Table{});
 }
 
+/// Weights from a file that is no part of the checkpoint must fit the network that the checkpoint has.
+NamedTensors weights_of(const Checkpoint& checkpoint, const std::string& module, const std::string& which) {
+  if (checkpoint.has_average(which)) return checkpoint.weights(module, which);
+  const NamedTensors network = checkpoint.weights(module, "raw");
+  copy_into(network, checkpoint.weights(module, which), text(which, ", module ", module));
+  return network;
+}
+
 /// The layouts of a backbone. Without its plugin there are none, and only the network's own names can be written.
 std::vector<FoundLayout> layouts_of(const PluginHost& host, const std::string& type, const ExportArguments& a,
                                     std::int64_t image_size) {
@@ -113,6 +122,14 @@ const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const 
 void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network, const Value& meaning) {
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
+  if (layout != nullptr && a.layout != kOwnNames) {
+    const LayoutMatch match = layout->layout.call(&WeightLayout::recognise, foreign);
+    if (match.confidence <= 0) {
+      throw ConfigError(text("export: ", a.module, " is no network of the layout ", quoted(a.layout),
+                             match.difference.empty() ? "" : ": ", match.difference,
+                             "; leave --layout out to write it under its own names"));
+    }
+  }
   if (layout != nullptr && !layout->info.weights_file.empty()) {
     return write_weights_folder(a.out, layout->info, foreign, marked({}, kExportCommand));
   }
@@ -133,7 +150,7 @@ int export_command(const std::vector<std::string>& arguments) {
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);
   BackboneWeights network;
-  network.tensors = checkpoint.weights(a.module, a.weights);
+  network.tensors = weights_of(checkpoint, a.module, a.weights);
   network.options = options_of_module(checkpoint, a.module);
   const Value* const size = find_path(checkpoint.config(), "data.image_size");
   if (size == nullptr || !size->is_integer()) {

@@ -7,6 +7,7 @@
 #include "framework/config/merge.h"
 #include "framework/config/named_tables.h"
 #include "framework/config/tensorboard_option.h"
+#include "framework/training/power_function.h"
 
 namespace casdm {
 
@@ -284,7 +285,7 @@ void AverageOptions::describe(Schema<AverageOptions>& s) {
       .in_unit("images");
   s.option("sigma_rel", &AverageOptions::sigma_rel,
            "Power function of this width, as a fraction of the training so far (Karras et al. 2024).")
-      .greater_than(0);
+      .at_least(kSmallestSigmaRel);
   s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; limits half_life.")
       .at_least(0)
       .not_with("decay")

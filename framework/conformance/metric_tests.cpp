@@ -99,8 +99,9 @@ void keeps_what_it_prepared(const Subject& subject) {
   const Tensor a = metric.fitted(images(1, metric.size));
   const Tensor b = metric.fitted(images(2, metric.size));
   const std::vector<Tensor> prepared = metric.metric->prepare(b);
-  const Tensor first = metric.metric->distance(a, prepared);
+  const Tensor first = metric.metric->distance(a, prepared), kept = first.clone();
   metric.metric->distance(b, prepared);
+  require(at::equal(first, kept), "the next call of distance changes what it returned before");
   require(at::equal(first, metric.metric->distance(a, prepared)),
           "distance changes what prepare returned, so a second prediction has another distance");
   require(at::equal(first, metric.metric->distance(a, metric.metric->prepare(b))),

@@ -313,11 +313,12 @@ void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std
 }
 
 NamedTensors Checkpoint::weights(const std::string& module, const std::string& which) const {
-  const TensorFile content = read_checked_tensors(file_of(which));
+  const fs::path from = file_of(which);
+  const TensorFile content = read_checked_tensors(from);
   std::set<std::string> modules;
   for (const auto& [name, tensor] : content.tensors) modules.insert(name.substr(0, name.find('.')));
   if (modules.contains(module)) return part_of(content.tensors, module);
-  throw ConfigError(text(path_.string(), " has no module ", quoted(module), "; it has ",
+  throw ConfigError(text(from.string(), " has no module ", quoted(module), "; it has ",
                          join({modules.begin(), modules.end()}, ", ")));
 }
 

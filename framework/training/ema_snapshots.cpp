@@ -38,7 +38,7 @@ bool read_name(const std::string& name, EmaSnapshot& snapshot) {
   const std::string_view digits(name);
   return read_number(digits.substr(0, dash), snapshot.images) &&
          read_number(digits.substr(dash + 1, name.size() - kSnapshotSuffix.size() - dash - 1), snapshot.sigma_rel) &&
-         snapshot.images > 0 && snapshot.sigma_rel > 0 && snapshot.sigma_rel <= kLargestSigmaRel &&
+         snapshot.images > 0 && snapshot.sigma_rel >= kSmallestSigmaRel && snapshot.sigma_rel <= kLargestSigmaRel &&
          name == snapshot_name(snapshot.images, snapshot.sigma_rel);
 }
 

@@ -54,10 +54,11 @@ Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, Metri
   images.check(metric, "the images");
   const std::int64_t expected = is_per_image ? prediction.size(0) : 1;
   if (!value.defined() || value.dim() != 1 || value.size(0) != expected || !value.is_floating_point() ||
-      value.device() != prediction.device()) {
+      value.device() != prediction.device() || value.layout() != at::kStrided) {
     metric.fail(text("returned ",
                      value.defined()
-                         ? text(at::toString(value.scalar_type()), ' ', value.sizes(), " on ", value.device())
+                         ? text(value.layout() == at::kStrided ? "" : "sparse ", at::toString(value.scalar_type()), ' ',
+                                value.sizes(), " on ", value.device())
                          : "an undefined tensor",
                      "; it must return one distance ", is_per_image ? "per image" : "for the batch",
                      ", floating point [", expected, "] on ", prediction.device()));

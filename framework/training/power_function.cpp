@@ -11,8 +11,9 @@ namespace casdm {
 double sigma_rel_of(double gamma) { return std::sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2); }
 
 double gamma_of(double sigma_rel) {
-  if (!(sigma_rel > 0 && sigma_rel <= kLargestSigmaRel)) {
-    throw ConfigError(text("sigma_rel = ", number(sigma_rel), ": expected 0 < sigma_rel <= ", number(kLargestSigmaRel),
+  if (!(sigma_rel >= kSmallestSigmaRel && sigma_rel <= kLargestSigmaRel)) {
+    throw ConfigError(text("sigma_rel = ", number(sigma_rel), ": expected ", number(kSmallestSigmaRel),
+                           " <= sigma_rel <= ", number(kLargestSigmaRel),
                            " (the uniform average); 0.05 to 0.15 are usual"));
   }
   const double inverse = 1 / (sigma_rel * sigma_rel);

@@ -36,9 +36,8 @@ std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_si
 std::string advice(const Experiment& options, std::int64_t steps) {
   std::vector<std::string> ideas;
   if (steps == 0) {
-    ideas = {
-        "No step has been taken: check the noise schedule, the head's options, and what the data and [[init]] "
-        "give"};
+    ideas = {text("No step has been taken: check the noise schedule, the options of the head",
+                  options.metrics.empty() ? "" : " and of the metrics", ", and what the data and [[init]] give")};
   } else {
     ideas = {"a smaller learning rate", "smaller weights of the terms"};
   }

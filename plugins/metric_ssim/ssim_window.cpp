@@ -2,6 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
 namespace casdm::metric_ssim {
 namespace {
 
@@ -24,7 +29,12 @@ Tensor filter(const Tensor& images, const Tensor& window) {
 Tensor gaussian(std::int64_t size, double sigma) {
   const Tensor position = at::arange(size, at::kDouble) - static_cast<double>(size - 1) / 2;
   const Tensor weight = (position.square() / (-2 * sigma * sigma)).exp();
-  return (weight / weight.sum()).to(at::kFloat);
+  const Tensor sum = weight.sum();
+  if (sum.item<double>() < std::numeric_limits<double>::min()) {
+    throw ConfigError(text("kernel_sigma = ", number(sigma), " is too small for a window of ", size,
+                           " pixels without a centre: all its weights are 0; 1.5 is usual"));
+  }
+  return (weight / sum).to(at::kFloat);
 }
 
 Moments moments(const Tensor& images, const Tensor& window) {

@@ -63,10 +63,10 @@ class Ratios {
 std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOptions& options) {
   const double least = ratios.least();
   const double most = ratios.most();
-  if (std::isinf(most)) {
+  if (std::isinf(most) && options.sigma_max <= 0) {
     throw ConfigError(
-        "spacing = \"karras\" needs a finite sigma, but the schedule ends in pure noise (A_T = 0); "
-        "use \"trailing\", or a schedule without rescale_zero_terminal_snr");
+        "spacing = \"karras\" needs a finite sigma, but the noise schedule ends in pure noise; set sigma_max, use "
+        "\"trailing\", or a schedule that ends before (rescale_zero_terminal_snr or t_max of [noise])");
   }
   const double low = options.sigma_min > 0 ? options.sigma_min : least;
   const double high = options.sigma_max > 0 ? options.sigma_max : most;

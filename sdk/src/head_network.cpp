@@ -22,6 +22,10 @@ Tensor HeadNetwork::checked(const Tensor& output, const Tensor& x) const {
     throw Error(text("backbone of '", name_, "' returned a tensor of shape ", output.sizes(), ", expected ",
                      at::IntArrayRef(expected)));
   }
+  if (output.layout() != at::kStrided || !output.is_floating_point()) {
+    throw Error(text("backbone of '", name_, "' returned a tensor of type ", at::toString(output.scalar_type()),
+                     output.layout() == at::kStrided ? "" : ", sparse", "; expected a dense one, floating point"));
+  }
   return output.to(x.scalar_type());
 }
 

@@ -67,6 +67,7 @@ TEST_CASE("a metric that violates its contract fails the test of that clause, wi
   fails("rounds", "gives_every_image_a_gradient", "failed", "its gradient is 0");
   fails("single", "returns_one_distance_per_image", "failed", "for images of type Double it returned Float");
   fails("in_place", "returns_one_distance_per_image", "failed", "it changed the images it was given");
+  fails("reuses_its_result", "keeps_what_it_prepared", "failed", "changes what it returned before");
   fails("consumes_the_target", "keeps_what_it_prepared", "failed", "distance changes what prepare returned");
   fails("needs_size", "serves_what_it_declares", "failed", "Calculated padded input size");
   fails("hosts_key", "serves_what_it_declares", "failed", "is above highest");

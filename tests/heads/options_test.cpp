@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "fixture.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -141,6 +142,17 @@ TEST_CASE("a backbone that returns another shape is named") {
                     {{"theta", tiny()}, {"phi", function([](const Tensor& x, const Tensor&) { return x; })}});
   CHECK_THROWS_WITH_AS(bench.estimate(bench.batch({0})),
                        "backbone of 'phi' returned a tensor of shape [1, 2, 4, 4], expected [1, 3, 4, 4]", Error);
+}
+
+TEST_CASE("a backbone that returns a sparse tensor or one of another type is named") {
+  const auto message = [](const std::function<Tensor(const Tensor&)>& changed) {
+    const Bench bench("single", "", linear_schedule(50),
+                      {{"theta", function([&](const Tensor& x, const Tensor&) { return changed(x); })}});
+    return message_of<Error>([&] { bench.estimate(bench.batch({0})); });
+  };
+  CHECK(message([](const Tensor& x) { return at::complex(x, x); }).find("of type ComplexDouble") != std::string::npos);
+  CHECK(message([](const Tensor& x) { return x.to_sparse(); }).find("sparse; expected a dense") != std::string::npos);
+  CHECK(message([](const Tensor& x) { return x.to(at::kLong); }).find("of type Long") != std::string::npos);
 }
 
 TEST_CASE("a schedule that ends in pure noise is refused if the noise must imply an image") {

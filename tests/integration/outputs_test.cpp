@@ -1,8 +1,10 @@
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <map>
 
+#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
@@ -154,6 +156,31 @@ TEST_CASE("--overwrite replaces files made by the same command, and no others") 
   trained.refuses(imports + "e.safetensors --overwrite", {"is the input"});
   CHECK(read_file(trained.path() / "notes.txt") == "mine");
   CHECK(contents(trained.path() / "mine") == before);
+}
+
+TEST_CASE("weights that are not of the run's network, or of no network of the layout, are not exported") {
+  const TrainedRun trained;
+  const std::string exports = "export runs/small --module ", out = " --out out.safetensors";
+  trained.succeeds(exports + "theta --out e.safetensors");
+  trained.succeeds("ema runs/small --sigma-rel 0.07 --out a.safetensors");
+  trained.succeeds(exports + "theta --weights a.safetensors" + out);
+  fs::remove(trained.path() / "out.safetensors");
+  trained.refuses(exports + "theta --weights e.safetensors" + out, {"e.safetensors has no module \"theta\"; it has "});
+  trained.refuses(exports + "input_blocks --weights e.safetensors" + out,
+                  {"has no module \"input_blocks\"; it has phi, theta"});
+  TensorFile other = read_safetensors(trained.path() / "a.safetensors");
+  for (auto& [name, tensor] : other.tensors) {
+    if (name == "theta.time_embed.0.bias") tensor = at::cat({tensor, tensor});
+  }
+  other.metadata.erase("sha256");
+  write_safetensors(trained.path() / "b.safetensors", other.tensors, other.metadata);
+  trained.refuses(exports + "theta --weights b.safetensors" + out,
+                  {"b.safetensors, module theta does not fit the network", "time_embed.0.bias has shape"});
+
+  trained.succeeds("train small.toml --set train.total_images=4 --set run.name=gate --set head.gate_detach_trunk=true");
+  const std::string gate = "export runs/gate --module phi --out phi.safetensors";
+  trained.refuses(gate + " --layout adm", {"phi is no network of the layout \"adm\": ", "leave --layout out"});
+  trained.succeeds(gate);
 }
 
 TEST_CASE("a folder of weights is replaced if its description came with the weights, and not otherwise") {

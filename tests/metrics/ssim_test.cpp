@@ -38,6 +38,12 @@ double ssim_by_hand(const Tensor& x, const Tensor& y, std::int64_t k, double sig
   return sum / static_cast<double>((height - k + 1) * (width - k + 1));
 }
 
+TEST_CASE("a window whose weights are all 0 is refused") {
+  CHECK_THROWS_WITH_AS(make_metric("ssim", "kernel_size = 2\nkernel_sigma = 0.01"),
+                       doctest::Contains("kernel_sigma = 0.01 is too small for a window of 2 pixels"), ConfigError);
+  CHECK_NOTHROW(make_metric("ssim", "kernel_size = 3\nkernel_sigma = 0.01"));
+}
+
 TEST_CASE("ssim equals the paper's sums at every position") {
   const Tensor x = fill(1, {1, 1, 13, 15}), y = x * 0.6 + fill(2, {1, 1, 13, 15}) * 0.3;
   const Tensor p = (x + 1)[0][0], q = (y + 1)[0][0];

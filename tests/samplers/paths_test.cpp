@@ -71,6 +71,14 @@ TEST_CASE("on a rectified flow Euler's step moves x along the velocity") {
   CHECK(max_relative_difference(sampled, x) < 1e-12);
 }
 
+TEST_CASE("on a path that ends in pure noise Karras's levels begin at sigma_max, and without it they are refused") {
+  const auto flow = make<NoiseScheduler>("flow", "", {});
+  const auto sampler = make_sampler("euler", steps(5, "karras") + "\nsigma_max = 19\nsigma_min = 0.01", flow);
+  CHECK(sampler->plan()[0].t == doctest::Approx(0.95).epsilon(1e-6));  // t / (1 - t) = 19
+  CHECK(sampler->plan()[4].t == doctest::Approx(0.01 / 1.01).epsilon(1e-6));
+  CHECK_THROWS_WITH_AS(make_sampler("heun", steps(5, "karras"), flow), doctest::Contains("set sigma_max"), ConfigError);
+}
+
 TEST_CASE("EDM's grid and Heun's method on EDM's path") {
   const auto edm = make<NoiseScheduler>("edm", "", {});
   const auto sampler = make_sampler("heun", steps(18, "karras"), edm);

@@ -87,15 +87,15 @@ sigma_rel = 0.1
 }  // namespace
 
 TEST_CASE("gamma and sigma_rel are inverses of each other, and agree with EDM2's numbers") {
-  for (const double sigma : {0.005, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.28, kLargestSigmaRel}) {
+  for (const double sigma : {kSmallestSigmaRel, 0.005, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.28, kLargestSigmaRel}) {
     CHECK(sigma_rel_of(gamma_of(sigma)) == doctest::Approx(sigma).epsilon(1e-12));
   }
   // Karras et al. 2024, section 3.1: gamma = 16.97 and 6.94 for widths of 5 % and 10 %.
   CHECK(std::round(gamma_of(0.05) * 100) == 1697);
   CHECK(std::round(gamma_of(0.10) * 100) == 694);
   CHECK(gamma_of(kLargestSigmaRel) == doctest::Approx(0).epsilon(1e-6));
-  for (const double wrong : {0.0, -0.1, 0.2887, 1.0, std::nan("")}) {
-    CHECK_THROWS_WITH_AS(gamma_of(wrong), doctest::Contains("0 < sigma_rel <= 0.288"), ConfigError);
+  for (const double wrong : {0.0, -0.1, 1e-170, 0.2887, 1.0, std::nan("")}) {
+    CHECK_THROWS_WITH_AS(gamma_of(wrong), doctest::Contains("1e-06 <= sigma_rel <= 0.288"), ConfigError);
   }
 }
 

@@ -108,10 +108,13 @@ TEST_CASE("weights that are not finite are never saved, and the last good checkp
   CHECK(Checkpoint::open(folder.path() / "later").images() == 8);
 }
 
-TEST_CASE("a metric that returns the wrong shape is named") {
+TEST_CASE("a metric that returns the wrong shape, or a sparse tensor, is named") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("shape", 0))),
                        doctest::Contains("metric_faulty/faulty: at step 1"), PluginError);
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "sparse", faulty("sparse", 0))),
+                       doctest::Contains("returned sparse Float [4] on cpu; it must return one distance per image"),
+                       PluginError);
 }
 
 TEST_CASE("a metric that throws is named") {

@@ -93,6 +93,15 @@ struct ConsumesTheTarget {
   }
 };
 
+struct ReusesItsResult {
+  static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) {
+    static Tensor result;
+    const Tensor value = l2(a, b);
+    if (value.requires_grad() || !result.defined() || !result.sizes().equals(value.sizes())) return result = value;
+    return result.copy_(value);
+  }
+};
+
 struct NeedsSize {
   static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) {
     const Tensor kernel = at::ones({1, 1, 7, 7}, a.options()) / 49;
@@ -286,6 +295,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<BrokenLoss<Single>>("single", "It answers in float32, whatever it is given.");
   plugin.add<BrokenLoss<InPlace>>("in_place", "It changes the prediction.");
   plugin.add<BrokenLoss<ConsumesTheTarget>>("consumes_the_target", "It changes what prepare returned.");
+  plugin.add<BrokenLoss<ReusesItsResult>>("reuses_its_result", "Its next call writes to the tensor it returned.");
   plugin.add<BrokenLoss<NeedsSize>>("needs_size", "It needs 7 px and does not say so.");
   plugin.add<BrokenLoss<CpuOnly>>("cpu_only", "It makes a tensor on the CPU, wherever the images are.");
   plugin.add<BrokenLoss<Waits>>("waits", "It reads a number back from the device.");

@@ -21,7 +21,8 @@ struct FaultyOptions {
 
   static void describe(Schema<FaultyOptions>& s) {
     s.option("fault", &FaultyOptions::fault, "What goes wrong.")
-        .choices({"nan", "nan_gradient", "shape", "throw", "throw_backward", "kill", "detach", "round", "log"});
+        .choices(
+            {"nan", "nan_gradient", "shape", "sparse", "throw", "throw_backward", "kill", "detach", "round", "log"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
     s.option("position", &FaultyOptions::position,
              "Only where the image at this position of a run of seed 0 is; -1: with any.")
@@ -53,6 +54,7 @@ class FaultyLoss final : public MetricLoss {
       return good;
     }
     if (options_.fault == "shape") return good.mean();
+    if (options_.fault == "sparse") return good.to_sparse();
     if (options_.fault == "throw") throw std::runtime_error("the metric gave up");
     if (options_.fault == "throw_backward") {
       good.register_hook([](const Tensor&) { throw std::runtime_error("the metric gave up on its gradient"); });
