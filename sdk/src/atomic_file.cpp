@@ -71,8 +71,8 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
     descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (descriptor_ < 0 && errno != EEXIST) fail(errno);
   } while (descriptor_ < 0 || !hold(descriptor_));
-  // A private file stays private. Some file systems have no modes.
-  if (S_ISREG(old.st_mode)) (void)::fchmod(descriptor_, (old.st_mode & 0777) | S_IRUSR | S_IWUSR);
+  // A private file stays private, and one that others could write to does not stay so. Some file systems have no modes.
+  if (S_ISREG(old.st_mode)) (void)::fchmod(descriptor_, (old.st_mode & 0644) | 0600);
 }
 
 AtomicFile::~AtomicFile() {

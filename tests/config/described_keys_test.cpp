@@ -43,15 +43,26 @@ TEST_CASE("the JSON Schema of whole experiments has required keys; elements of a
   CHECK(*limited.find("description") == Value("Factor of the part. (a number; default 1.0)"));
 }
 
+namespace {
+
+struct Limited {
+  double from = 1, above = 1;
+  static void describe(Schema<Limited>& s) {
+    s.option("from", &Limited::from, "At least 0.").at_least(0);
+    s.option("above", &Limited::above, "Above 0.").greater_than(0);
+  }
+};
+
+}  // namespace
+
 TEST_CASE("limits are draft-04's: an exclusive minimum is a flag") {
-  const Value schema = json_schema(schema_of<Experiment>(), fake_catalog());
-  const Value& scale = *schema.find("properties")->find("guidance")->find("properties")->find("scale");
-  CHECK(*scale.find("minimum") == Value(0));
-  CHECK(scale.find("exclusiveMinimum") == nullptr);
-  const Value& width = *schema.find("properties")->find("ema")->find("properties")->find("also");
-  const Value& sigma_rel = *width.find("items")->find("properties")->find("sigma_rel");
-  CHECK(*sigma_rel.find("minimum") == Value(0));
-  CHECK(*sigma_rel.find("exclusiveMinimum") == Value(true));
+  const Value schema = json_schema(schema_of<Limited>(), fake_catalog());
+  const Value& from = *schema.find("properties")->find("from");
+  CHECK(*from.find("minimum") == Value(0));
+  CHECK(from.find("exclusiveMinimum") == nullptr);
+  const Value& above = *schema.find("properties")->find("above");
+  CHECK(*above.find("minimum") == Value(0));
+  CHECK(*above.find("exclusiveMinimum") == Value(true));
 }
 
 TEST_CASE("reference pages describe every option and show an example that resolves") {

@@ -49,10 +49,10 @@ void in_killed_process(const Action& action) {
 
 }  // namespace
 
-TEST_CASE("a file that is replaced keeps its permissions, but can be written") {
+TEST_CASE("a private file stays private when it is replaced, and none becomes writable by others") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
-  for (const auto& [before, after] : {std::pair{0600, 0600}, std::pair{0664, 0664}, std::pair{0444, 0644}}) {
+  for (const auto& [before, after] : {std::pair{0600, 0600}, std::pair{0666, 0644}, std::pair{0444, 0644}}) {
     put(path, "old");
     fs::permissions(path, fs::perms(before));
     AtomicFile file(path);
