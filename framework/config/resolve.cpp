@@ -279,6 +279,11 @@ class Resolver {
         return result;
       case OptionType::path:
         if (!value.is_string()) return wrong(value, spec);
+        if (value.as_string() == "~" || value.as_string().starts_with("~/")) {
+          problems_.add(value.location(), text(quoted(value.as_string()), ": ~ is not expanded here; write the whole ",
+                                               "path, or ./~ for a folder of that name", declared()));
+          return value;
+        }
         if (const std::string problem = path_problem(absolute_path(value)); !problem.empty()) {
           problems_.add(value.location(), text(quoted(value.as_string()), " ", problem, declared()));
           return value;

@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kMaxDepth = 8;                    // of nested dicts in which states are searched
 constexpr std::size_t kMaxVisited = 1'000'000;  // dicts may contain each other in a cycle
+constexpr std::size_t kMostMixtures = 100;      // that are told apart by name
 constexpr std::size_t kMaxSharing = 16;         // how many tensors may share a storage, on average
 
 struct Candidate {
@@ -37,13 +38,38 @@ bool is_state(const PickledDict& dict) {
   return true;
 }
 
+/// A dict of tensors and others, which is no state: "its top level holds tensors and "step", which is an int".
+struct Mixture {
+  std::string key;
+  std::string reason;
+};
+
+bool is_tensor_with_sides(const PickledNode& node) {
+  const auto* tensor = node.as<PickledTensor>();
+  return tensor != nullptr && !tensor->sizes.empty();
+}
+
+/// What else `dict` holds beside tensors; empty: it has no tensors but numbers, such as a loss.
+std::string others_in(const PickledDict& dict, const std::string& key) {
+  const auto& items = dict.items;
+  if (std::none_of(items.begin(), items.end(), [](const auto& item) { return is_tensor_with_sides(*item.second); })) {
+    return "";
+  }
+  const auto other = std::find_if(items.begin(), items.end(), [](const auto& item) {
+    return item.first->template as<std::string>() == nullptr || item.second->template as<PickledTensor>() == nullptr;
+  });
+  const auto* name = other->first->as<std::string>();
+  return text(key.empty() ? "its top level" : quoted(key), " holds tensors and ",
+              name == nullptr ? "a key that is no name" : text(quoted(*name), ", which is ", describe(*other->second)));
+}
+
 /// Finds the states in `node` with their key paths.
 class StateFinder {
  public:
-  std::vector<Candidate> find(const PickledNode& root) {
-    visit(root, "", 0);
-    return std::move(found_);
-  }
+  explicit StateFinder(const PickledNode& root) { visit(root, "", 0); }
+
+  const std::vector<Candidate>& found() const { return found_; }
+  const std::vector<Mixture>& mixtures() const { return mixtures_; }
 
  private:
   void visit(const PickledNode& node, const std::string& key, int depth) {
@@ -53,6 +79,9 @@ class StateFinder {
       found_.push_back({key, dict});
       return;
     }
+    if (mixtures_.size() < kMostMixtures) {
+      if (std::string reason = others_in(*dict, key); !reason.empty()) mixtures_.push_back({key, std::move(reason)});
+    }
     for (const auto& [name, value] : dict->items) {
       if (++visited_ > kMaxVisited) throw Error("nests its dicts too much");
       if (const auto* word = name->as<std::string>()) visit(*value, key.empty() ? *word : key + "." + *word, depth + 1);
@@ -60,19 +89,34 @@ class StateFinder {
   }
 
   std::vector<Candidate> found_;
+  std::vector<Mixture> mixtures_;
   std::size_t visited_ = 0;
 };
 
 Candidate choose(const PickledNode& root, const std::string& key) {
-  const std::vector<Candidate> found = StateFinder().find(root);
+  const StateFinder states(root);
+  const std::vector<Candidate>& found = states.found();
+  const std::vector<Mixture>& mixtures = states.mixtures();
   std::vector<std::string> names;
   for (const Candidate& candidate : found) {
-    if (candidate.key == key || (key.empty() && found.size() == 1)) return candidate;
+    if (candidate.key == key || (key.empty() && found.size() == 1 && mixtures.empty())) return candidate;
     names.push_back(text(quoted(candidate.key), " (", candidate.dict->items.size(), " tensors)"));
   }
-  if (found.empty()) throw Error(text("does not hold a dict of tensors: it is ", describe(root)));
-  throw ConfigError(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)),
-                         "; choose with --key: ", join(names, ", ")));
+  const std::string choice = text("; choose with --key: ", join(names, ", "));
+  const auto asked = std::find_if(mixtures.begin(), mixtures.end(), [&](const Mixture& m) { return m.key == key; });
+  const std::string alone =
+      "save the tensors alone, as in torch.save({k: v for k, v in state.items() if torch.is_tensor(v)}, FILE)";
+  if (found.empty() && mixtures.empty()) throw Error(text("does not hold a dict of tensors: it is ", describe(root)));
+  if (found.empty() || (!key.empty() && asked != mixtures.end())) {
+    const Mixture& mixture = asked != mixtures.end() ? *asked : mixtures.front();
+    throw ConfigError(text("cannot be read as weights: ", mixture.reason, "; ", alone,
+                           found.empty() ? "" : text(", or"), found.empty() ? "" : choice.substr(1)));
+  }
+  if (key.empty() && !mixtures.empty()) {
+    throw ConfigError(
+        text("may hold other weights than those found: ", mixtures.front().reason, choice, ", or ", alone));
+  }
+  throw ConfigError(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)), choice));
 }
 
 /// A view of `storage` for the tensor. Throws Error if it reaches beyond the storage or is larger than it.

@@ -36,9 +36,10 @@ NamedTensors expected_state() {
 }
 
 /// Reads a legacy file around `object` with the storage "0" of 1, 2, ..., 6.
-TorchState read_object(const std::string& object, const std::vector<Numbers>& storages = {{"0", {1, 2, 3, 4, 5, 6}}}) {
+TorchState read_object(const std::string& object, const std::vector<Numbers>& storages = {{"0", {1, 2, 3, 4, 5, 6}}},
+                       const std::string& key = "") {
   const TemporaryFolder folder;
-  return read_torch_state(write_bytes(folder.path() / "made.pt", legacy_file(object, storages)));
+  return read_torch_state(write_bytes(folder.path() / "made.pt", legacy_file(object, storages)), key);
 }
 
 std::string six() { return storage("0", 6); }
@@ -114,6 +115,24 @@ TEST_CASE("of several states in a file one is chosen by its key path") {
   CHECK(state.tensors.front().first == "0.weight");
   // A single one needs no key.
   CHECK(read_object(dict({{"step", integer(3)}, {"model", dict({{"a", good()}})}})).key == "model");
+}
+
+TEST_CASE("tensors beside something else are not passed over for a state further inside") {
+  const std::string state = dict({{"a", good()}}), step = integer(3);
+  const auto refused = [](const std::string& object, const std::string& key, const char* message) {
+    CHECK_THROWS_WITH_AS(read_object(object, {{"0", {1, 2, 3, 4, 5, 6}}}, key), doctest::Contains(message),
+                         ConfigError);
+  };
+  // torch.nn.Module.get_extra_state, and an optimizer beside the weights.
+  const std::string extra = dict({{"w", good()}, {"_extra_state", state}});
+  refused(extra, "", "its top level holds tensors and \"_extra_state\", which is a dict; choose with --key: ");
+  CHECK(read_object(extra, {{"0", {1, 2, 3, 4, 5, 6}}}, "_extra_state").tensors.size() == 1);
+  const std::string mixed = dict({{"model", dict({{"w", good()}, {"step", step}})}, {"ema", state}});
+  refused(mixed, "", "\"model\" holds tensors and \"step\", which is");
+  refused(mixed, "model", "cannot be read as weights: \"model\" holds tensors and \"step\"");
+  refused(dict({{"w", good()}, {"step", step}}), "", "save the tensors alone, as in torch.save(");
+  // A number is no weight.
+  CHECK(read_object(dict({{"loss", tensor(six(), 0, {}, {})}, {"model", state}})).key == "model");
 }
 
 TEST_CASE("a pickle written by hand gives its tensors") {
