@@ -199,13 +199,20 @@ bool has_otherwise(const Comparison& comparison, const std::set<std::string>& sc
   return false;
 }
 
+/// "loss.eps, loss.x0, loss.mu, seconds and 3 more".
+std::string some_of(std::vector<std::string> names) {
+  constexpr std::size_t kShown = 4;
+  const std::size_t rest = names.size() - std::min(names.size(), kShown);
+  names.resize(names.size() - rest);
+  return text(join(names, ", "), rest > 0 ? text(" and ", rest, " more") : "");
+}
+
 /// By the name of a measure: the number of runs of each arm that have it.
 using RunsByName = std::map<std::string, std::vector<std::size_t>>;
 
 /// "ARM, seed 1: no loss.eps: it is nan": adds, for each run, which of the `measures` it lacks and why.
 void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>& measures,
                  std::vector<std::string>& lines) {
-  constexpr std::size_t kShown = 4;
   for (const ComparedArm& arm : comparison.arms) {
     const std::set<std::string> of_arm = measures_of(arm);
     for (const ComparedRun& run : arm.runs) {
@@ -224,23 +231,11 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
           by_reason[text("it has none, although other ", is_in_arm ? "runs of the arm do" : "arms do")].push_back(name);
         }
       }
-      for (auto& [reason, names] : by_reason) {
-        const std::size_t rest = names.size() - std::min(names.size(), kShown);
-        names.resize(names.size() - rest);
-        lines.push_back(text(arm.name, ", seed ", run.seed, ": no ", join(names, ", "),
-                             rest > 0 ? text(" and ", rest, " more") : "", ": ", reason));
+      for (const auto& [reason, names] : by_reason) {
+        lines.push_back(text(arm.name, ", seed ", run.seed, ": no ", some_of(names), ": ", reason));
       }
     }
   }
-}
-
-/// "loss.eps, loss.x0 and 3 more" of scores; "" of one, whose name stands in its ways.
-std::string names_of(const std::vector<std::string>& scores) {
-  constexpr std::size_t kShown = 4;
-  if (scores.size() < 2) return "";
-  const std::size_t shown = std::min(scores.size(), kShown), rest = scores.size() - shown;
-  const std::string names = join({scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(shown)}, ", ");
-  return text(names, rest > 0 ? text(" and ", rest, " more") : "", ": ");
 }
 
 /// " num=2000 (a); num=500 (b in 1 of 2 runs)": the ways in which a score was measured, each after `prefix`.
@@ -289,8 +284,8 @@ std::vector<std::string> measured_otherwise(const Comparison& comparison) {
   std::vector<std::string> lines;
   for (const auto& [ways, names] : by_ways) {
     const std::string of_one = names.size() > 1 ? "" : ways_of(comparison, names[0], scores[names[0]], names[0]);
-    lines.push_back(text("measured differently, so not compared with each other: ", names_of(names),
-                         names.size() > 1 ? ways : of_one));
+    lines.push_back(text("measured differently, so not compared with each other: ",
+                         names.size() < 2 ? "" : text(some_of(names), ": "), names.size() > 1 ? ways : of_one));
   }
   return lines;
 }

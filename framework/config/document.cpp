@@ -92,6 +92,14 @@ std::string path_problem(const std::string& path) {
   return "";
 }
 
+std::string path_problem(const Value& written) {
+  const std::string& path = written.as_string();
+  if (path == "~" || path.starts_with("~/")) {
+    return "is not expanded here: write the whole path, or ./~ for a folder of that name";
+  }
+  return path_problem(absolute_path(written));
+}
+
 std::string absolute_path(const Value& value) {
   const std::string& written = value.as_string();
   const Location& location = value.location();

@@ -32,6 +32,9 @@ Value parse_document(const std::string& toml, const std::string& name, const std
 /// Why `path` cannot be the path of a file, as the end of a sentence ("is not a path: ..."); empty: it can.
 std::string path_problem(const std::string& path);
 
+/// The same for a path as an experiment writes it.
+std::string path_problem(const Value& written);
+
 /// The string `value` as an absolute path: a relative path is resolved against the folder of the file that contains it
 /// or, if it comes from an override, against the working directory. An empty path, and one without a location (a
 /// default), is returned unchanged.

@@ -1,7 +1,5 @@
 #include "framework/config/resolve.h"
 
-#include "framework/config/resolve_named.h"
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -16,6 +14,7 @@
 #include "framework/config/option_pattern.h"
 #include "framework/config/parse_toml.h"
 #include "framework/config/problems.h"
+#include "framework/config/resolve_named.h"
 #include "framework/config/wording.h"
 
 namespace casdm {
@@ -279,12 +278,7 @@ class Resolver {
         return result;
       case OptionType::path:
         if (!value.is_string()) return wrong(value, spec);
-        if (value.as_string() == "~" || value.as_string().starts_with("~/")) {
-          problems_.add(value.location(), text(quoted(value.as_string()), ": ~ is not expanded here; write the whole ",
-                                               "path, or ./~ for a folder of that name", declared()));
-          return value;
-        }
-        if (const std::string problem = path_problem(absolute_path(value)); !problem.empty()) {
+        if (const std::string problem = path_problem(value); !problem.empty()) {
           problems_.add(value.location(), text(quoted(value.as_string()), " ", problem, declared()));
           return value;
         }

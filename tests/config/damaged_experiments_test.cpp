@@ -189,7 +189,7 @@ TEST_CASE("impossible paths are refused with the key") {
   CHECK(option(longest).ends_with(
       "is not a path: it is longer than 4095 bytes; it is an option of zip (plugin dataset_fake)"));
   CHECK(option("a\\u0000b").find("holds a character NUL") != std::string::npos);
-  CHECK(option("~/data").starts_with("x:2:8: path: \"~/data\": ~ is not expanded here; write the whole path"));
+  CHECK(option("~/data").starts_with("x:2:8: path: \"~/data\" is not expanded here: write the whole path"));
 }
 
 TEST_CASE("the content of a file is always escaped in messages") {

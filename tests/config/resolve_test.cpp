@@ -17,14 +17,10 @@ using casdm::testing::fake_catalog;
 using casdm::testing::kSmallExperiment;
 using casdm::testing::LoopCatalog;
 using casdm::testing::message_of;
+using casdm::testing::small_experiment;
 using casdm::testing::TemporaryFolder;
 
 namespace {
-
-Value experiment(const std::string& more) {
-  return resolve(parse_document(kSmallExperiment + more, "x", std::filesystem::current_path()), schema_of<Experiment>(),
-                 fake_catalog());
-}
 
 Value component(std::string_view kind, const std::string& toml) {
   return resolve_component(parse_document(toml, "x", std::filesystem::current_path()), kind, fake_catalog());
@@ -92,21 +88,21 @@ TEST_CASE("each wrong value is described by location, key, what is expected and 
   CHECK(message_of<ConfigError>([] { component("dataset", "type = 'shapes'\nnum_images = '10q'"); }) ==
         "x:2:14: num_images: expected a whole number of at least 1, also as \"200k\" or \"1.5M\", got \"10q\" (a "
         "string); it is an option of shapes (plugin dataset_fake)");
-  CHECK(message_of<ConfigError>([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[optimizer]\nbetas = [0.9]"); }) ==
         "x:12:9: optimizer.betas: expected an array of 2 elements, each a number of at least 0 and less than 1, got 1 "
         "element; it is an option of adamw (plugin optimizer_fake)");
-  CHECK(message_of<ConfigError>([] { experiment("train = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("train = 3"); }) ==
         "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps, "
         "respacing");
-  CHECK(message_of<ConfigError>([] { experiment("[[train]]\nbatch_size = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[[train]]\nbatch_size = 3"); }) ==
         "x:11:1: train: expected a table, got an array");
-  CHECK(message_of<ConfigError>([] { experiment("[metrics]\ntype = 'l1'"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[metrics]\ntype = 'l1'"); }) ==
         "x:11:1: metrics: expected an array of tables, got a table");
 }
 
 TEST_CASE("numbers that are not finite, and those at an open end of a range, are refused") {
   const auto optimizer = [](const std::string& line) {
-    return message_of<ConfigError>([&] { experiment("[optimizer]\n" + line); });
+    return message_of<ConfigError>([&] { small_experiment("[optimizer]\n" + line); });
   };
   CHECK(optimizer("clip_norm = inf") ==
         "x:12:13: optimizer.clip_norm: expected a number of at least 0, got inf (a float); it must be finite");
@@ -121,10 +117,10 @@ TEST_CASE("numbers that are not finite, and those at an open end of a range, are
       "x:12:13: optimizer.clip_norm: expected a number of at least 0, got 9007199254740993 (an integer); such integers "
       "have no float of the same value, so write a float");
   CHECK(optimizer("clip_norm = 9007199254740992") == "nothing thrown");
-  CHECK(message_of<ConfigError>([] { experiment("[guidance]\nscale = nan"); }).find("it must be finite") !=
+  CHECK(message_of<ConfigError>([] { small_experiment("[guidance]\nscale = nan"); }).find("it must be finite") !=
         std::string::npos);
-  CHECK(message_of<ConfigError>([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
-  CHECK(*experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
+  CHECK(*small_experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
         Value(std::numeric_limits<std::int64_t>::max()));
 }
 
@@ -154,7 +150,7 @@ TEST_CASE("an integer may be one of a few") {
 
 TEST_CASE("a run's name is one component of a path") {
   const auto named = [](const std::string& name) {
-    return message_of<ConfigError>([&] { experiment("[run]\nname = " + name); });
+    return message_of<ConfigError>([&] { small_experiment("[run]\nname = " + name); });
   };
   for (const char* bad :
        {"''", "'.'", "'..'", "'../x'", "'a/b'", "'/a'", "'.tmp-1'", R"("a\u0000b")", R"("\u001b[2J")"}) {
@@ -172,12 +168,12 @@ TEST_CASE("unknown keys are reported with the nearest name and the owner") {
   CHECK(unet_problem("zzzzzzzz = 3") ==
         "x:2:12: zzzzzzzz: unknown key of unet (plugin backbone_fake); known are type, channels, channel_mult, order, "
         "dropout, weights, num_heads");
-  CHECK(message_of<ConfigError>([] { experiment("[train]\nbatchsize = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[train]\nbatchsize = 3"); }) ==
         "x:12:13: train.batchsize: unknown key of [train]; did you mean 'batch_size'?");
-  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'l1'\nwieght = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[[metrics]]\ntype = 'l1'\nwieght = 3"); }) ==
         "x:13:10: metrics.0.wieght: unknown key of l1 (plugin metric_loss_fake) and of [[metrics]]; did you mean "
         "'weight'?");
-  CHECK(message_of<ConfigError>([] { experiment("[trian]"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[trian]"); }) ==
         "x:11:1: trian: unknown key of an experiment; did you mean 'train'?");
 }
 
@@ -194,9 +190,9 @@ TEST_CASE("in the tables of a component, errors in keys and values also name the
   CHECK(problem("3") ==
         "x:3:11: weights: expected a table, got 3 (an integer); it is an option of cascade (plugin cascade_head_fake)");
   // The host's keys in the table of a component belong to the host.
-  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
         "x:13:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)");
-  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
         "x:13:15: metrics.0.t_range.1: expected a number in 0..1, got 2 (an integer)");
 }
 
@@ -224,7 +220,7 @@ TEST_CASE("messages about missing keys and types say what is needed") {
 
 TEST_CASE("all problems are listed in one pass, in the order of the file") {
   CHECK(message_of<ConfigError>([] {
-          experiment(
+          small_experiment(
               "[[metrics]]\nweight = -1\n[train]\nbatch_size = '64'\n[[init]]\nfreeze = 1\n[head.phi]\ntype = 'dit'\n");
         }) ==
         "7 problems:\n"
@@ -273,7 +269,7 @@ TEST_CASE("a pattern is matched in little time, however many ways there are thro
 }
 
 TEST_CASE("components nest, in tables and in arrays of tables") {
-  const Value root = experiment(
+  const Value root = small_experiment(
       "[[metrics]]\ntype = 'sum'\nweight = 2\n"
       "[[metrics.parts]]\ntype = 'lpips'\nnet = 'alexnet'\n"
       "[[metrics.parts]]\ntype = 'sum'\nfactor = 3\nparts = [{ type = 'l1' }]\n");
@@ -286,7 +282,8 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
   CHECK(*parts.as_array()[0].find("factor") == Value(1.0));
   CHECK(*parts.as_array()[1].find("parts")->as_array()[0].find("type") == Value("metric_loss_fake/l1"));
   CHECK(message_of<ConfigError>([] {
-          experiment("[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
+          small_experiment(
+              "[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
         }) ==
         "x:13:60: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
         "[[metrics.0.parts.0.parts]] of sum (plugin metric_loss_fake); did you mean 'net'?");
@@ -326,7 +323,7 @@ TEST_CASE("components nest to a limit, which names the array that exceeds it") {
 }
 
 TEST_CASE("a component that takes a key of the host is reported as the plugin's fault") {
-  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'colliding'"); }) ==
+  CHECK(message_of<ConfigError>([] { small_experiment("[[metrics]]\ntype = 'colliding'"); }) ==
         "x:12:8: metrics.0.type: plugin metric_loss_fake is at fault: colliding declares the option 'weight', which is "
         "a key of the host in this table; the plugin must rename it");
 }
@@ -341,12 +338,12 @@ TEST_CASE("paths become absolute, except run.directory and defaults") {
   CHECK(options.run.directory == "out");
   CHECK(options.init.at(0).from == folder.path() / "runs/a");
   CHECK(options.plugins.paths.at(0) == folder.path() / "configs/mine");
-  CHECK(read_options<Experiment>(experiment("")).run.directory == "runs");
+  CHECK(read_options<Experiment>(small_experiment("")).run.directory == "runs");
 }
 
 TEST_CASE("a resolved experiment, saved and read again, resolves to itself") {
   const TemporaryFolder folder;
-  const Value root = experiment("[[metrics]]\ntype = 'lpips'\n[train]\ntotal_images = '10k'\n");
+  const Value root = small_experiment("[[metrics]]\ntype = 'lpips'\n[train]\ntotal_images = '10k'\n");
   folder.write("run/config.toml", to_toml(root));
   CHECK(resolve(load_document("run/config.toml"), schema_of<Experiment>(), fake_catalog()) == root);
 }
@@ -389,85 +386,4 @@ TEST_CASE("a starter experiment shows a component that holds itself once, and as
                                                  {"metric.inner.inner", "loop"},
                                                  {"metric.inner.inner.inner", "loop"}});
   CHECK_MESSAGE(chosen.find("\n[metric.inner.inner.inner]\n") != std::string::npos, chosen);
-}
-
-TEST_CASE("an optimizer without a type is adamw, as in files of version 0.1") {
-  const Value none = *experiment("").find("optimizer");
-  CHECK(*none.find("type") == Value("optimizer_fake/adamw"));
-  CHECK(*none.find("eps") == Value(1e-8));
-  CHECK(*none.find("learning_rate") == Value(1e-4));
-  const Value some = *experiment("[optimizer]\nbetas = [0.8, 0.9]\nclip_norm = 2").find("optimizer");
-  CHECK(*some.find("type") == Value("optimizer_fake/adamw"));
-  CHECK(*some.find("betas") == Value(Value::Array{0.8, 0.9}));
-  CHECK(*some.find("clip_norm") == Value(2.0));
-  const Value other = *experiment("[optimizer]\ntype = 'sgd'").find("optimizer");
-  CHECK(*other.find("momentum") == Value(0.9));
-  CHECK(other.find("eps") == nullptr);
-}
-
-TEST_CASE("a module's table in [optimizer] keeps what it sets, and the rest follows the table above it") {
-  const Value resolved = experiment(
-      "[optimizer]\nlearning_rate = 0.5\nbetas = [0.8, 0.9]\nschedule = 'linear'\n"
-      "[optimizer.phi]\nlearning_rate = 1\neps = 0.1\n"
-      "[optimizer.psi]\ntype = 'sgd'\nclip_norm = 0\n");
-  const Value& optimizer = *resolved.find("optimizer");
-  CHECK(to_json(*optimizer.find("phi")) == R"({"learning_rate":1.0,"eps":0.1})");
-  CHECK(to_json(*optimizer.find("psi")) ==
-        R"({"type":"optimizer_fake/sgd","clip_norm":0.0,"momentum":0.9,"nesterov":false})");
-  // As in a run's folder.
-  CHECK(resolve(resolved, schema_of<Experiment>(), fake_catalog()) == resolved);
-
-  const auto options = read_options<Experiment>(resolved).optimizer;
-  CHECK(options.modules() == std::vector<std::string>{"phi", "psi"});
-  CHECK(options.of("theta").learning_rate == 0.5);
-  const OptimizerOptions phi = options.of("phi");
-  CHECK(phi.component.type == "optimizer_fake/adamw");
-  CHECK(phi.learning_rate == 1);
-  CHECK(phi.schedule == RateSchedule::linear);
-  CHECK(*phi.component.table.find("betas") == Value(Value::Array{0.8, 0.9}));
-  CHECK(*phi.component.table.find("eps") == Value(0.1));
-  const OptimizerOptions psi = options.of("psi");
-  CHECK(psi.component.type == "optimizer_fake/sgd");
-  CHECK(psi.learning_rate == 0.5);
-  CHECK(psi.clip_norm == 0);
-  CHECK(psi.component.table.find("betas") == nullptr);
-  CHECK(psi.modules().empty());
-}
-
-TEST_CASE("a module's table in [optimizer] is checked against its own component") {
-  const auto problem = [](const std::string& toml) {
-    return message_of<ConfigError>([&] { experiment("[optimizer]\n" + toml); });
-  };
-  CHECK(problem("[optimizer.phi]\nep = 1") ==
-        "x:13:6: optimizer.phi.ep: unknown key of adamw (plugin optimizer_fake) and of [optimizer.phi]; did you mean "
-        "'eps'?");
-  CHECK(problem("[optimizer.phi]\ntype = 'sgd'\neps = 1").find("unknown key of sgd (plugin optimizer_fake)") !=
-        std::string::npos);
-  CHECK(problem("type = 'sgd'\n[optimizer.phi]\neps = 1").find("unknown key of sgd (plugin optimizer_fake)") !=
-        std::string::npos);
-  CHECK(
-      problem("[optimizer.phi]\nmomentum = 2\ntype = 'sgd'") ==
-      "x:13:12: optimizer.phi.momentum: expected a number in 0..1, got 2 (an integer); it is an option of sgd (plugin "
-      "optimizer_fake)");
-  CHECK(problem("[optimizer.phi]\ngrouping = 'joint'").find("optimizer.phi.grouping: unknown key") !=
-        std::string::npos);
-  CHECK(problem("[optimizer.phi]\ntype = 'sdg'").find("optimizer.phi.type: no optimizer 'sdg'") != std::string::npos);
-  CHECK(problem("[optimizer.phi.theta]\neps = 1").find("optimizer.phi.theta: unknown key") != std::string::npos);
-  CHECK(problem("phi = 3").find("optimizer.phi: unknown key of adamw") != std::string::npos);
-}
-
-TEST_CASE("modules' tables survive a change of the type in the table above them") {
-  const TemporaryFolder folder;
-  folder.write("base.toml", std::string(kSmallExperiment) +
-                                "[optimizer]\ntype = 'adamw'\nbetas = [0.5, 0.5]\nlearning_rate = 0.5\n"
-                                "[optimizer.phi]\ntype = 'adamw'\neps = 0.1\nclip_norm = 3\n");
-  folder.write("over.toml", "include = 'base.toml'\n[optimizer]\ntype = 'sgd'\n[optimizer.phi]\ntype = 'sgd'\n");
-  const Value resolved =
-      resolve(load_document("over.toml", {"optimizer.phi.momentum=0.5"}), schema_of<Experiment>(), fake_catalog());
-  const OptimizerOptions options = read_options<Experiment>(resolved).optimizer;
-  CHECK(options.component.type == "optimizer_fake/sgd");
-  CHECK(options.learning_rate == 0.5);
-  CHECK(options.of("phi").component.type == "optimizer_fake/sgd");
-  CHECK(options.of("phi").clip_norm == 3);
-  CHECK(*options.of("phi").component.table.find("momentum") == Value(0.5));
 }

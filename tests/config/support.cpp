@@ -6,6 +6,8 @@
 #include <stdexcept>
 
 #include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
 
 namespace casdm::testing {
 
@@ -237,6 +239,11 @@ class FakeCatalog final : public ComponentCatalog {
 const ComponentCatalog& fake_catalog() {
   static const FakeCatalog catalog;
   return catalog;
+}
+
+Value small_experiment(const std::string& more) {
+  return resolve(parse_document(kSmallExperiment + more, "x", fs::current_path()), schema_of<Experiment>(),
+                 fake_catalog());
 }
 
 }  // namespace casdm::testing

@@ -51,4 +51,7 @@ const ComponentCatalog& fake_catalog();
 /// The smallest document that resolves with `fake_catalog` as an experiment.
 extern const char* const kSmallExperiment;
 
+/// It with `more`, resolved; messages call it "x".
+Value small_experiment(const std::string& more);
+
 }  // namespace casdm::testing

@@ -16,6 +16,9 @@ namespace casdm::testing {
 using Bytes = std::vector<std::uint8_t>;
 using NamedBytes = std::vector<std::pair<std::string, Bytes>>;
 
+/// Throws std::runtime_error unless a library has done what it was asked for.
+void require(bool good, const char* what);
+
 /// An RGB image with a smooth pattern that depends on `seed`.
 Image pattern(std::int64_t width, std::int64_t height, int seed);
 
@@ -54,13 +57,6 @@ long peak_memory();
 Bytes bytes_of(std::string_view text);
 void write_bytes(const std::filesystem::path& path, const Bytes& bytes);
 Bytes read_bytes(const std::filesystem::path& path);
-
-/// Writes an LMDB into the folder, in LSUN's format: files of images by key.
-void write_lmdb(const std::filesystem::path& folder, const NamedBytes& entries,
-                std::size_t map_size = std::size_t{1} << 24);
-
-/// Removes an entry; its pages stay in the file, unused.
-void remove_from_lmdb(const std::filesystem::path& folder, const std::string& key);
 
 void write_zip(const std::filesystem::path& path, const NamedBytes& members, bool is_compressed = false);
 

@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "image_makers.h"
+#include "lmdb_makers.h"
 #include "support/components.h"
 
 using namespace casdm;

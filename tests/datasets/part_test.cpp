@@ -5,6 +5,7 @@
 
 #include "casdm/error.h"
 #include "image_makers.h"
+#include "lmdb_makers.h"
 #include "support/components.h"
 
 using namespace casdm;

@@ -40,6 +40,16 @@ std::string little_endian(std::size_t value, int bytes) {
 
 std::string zeros(int bytes) { return little_endian(0, bytes); }
 
+/// Of one image, an about.json and these arrays.
+fs::path made_npz(const TemporaryFolder& folder, const std::string& about, const NamedTensors& arrays = {}) {
+  fs::path path = folder.path() / "made.npz";
+  NpzFile file(path, 1, 3, 16);
+  file.start();
+  file.append(some_images(1));
+  file.finish({}, "about.json", about, arrays);
+  return path;
+}
+
 /// A zip of one uncompressed member, without a checksum.
 std::string stored_zip(const std::string& name, const std::string& content) {
   const std::string sizes = text(little_endian(content.size(), 4), little_endian(content.size(), 4));
@@ -104,11 +114,8 @@ TEST_CASE("an NPZ that is truncated, altered, or contains objects or other numbe
 
 TEST_CASE("an NPZ that holds a name twice is refused by it") {
   const TemporaryFolder folder;
-  const fs::path path = folder.path() / "made.npz";
-  NpzFile file(path, 1, 3, 16);
-  file.start();
-  file.append(some_images(1));
-  file.finish({}, "about.json", "{}", {{"mu", at::arange(3, at::kDouble)}, {"nu", at::arange(3, at::kDouble)}});
+  const Tensor row = at::arange(3, at::kDouble);
+  const fs::path path = made_npz(folder, "{}", {{"mu", row}, {"nu", row}});
   const auto doubled = [&](const std::string& name, const std::string& other) {
     std::string bytes = read_file(path);
     for (std::size_t at = 0; (at = bytes.find(name, at)) != std::string::npos;) bytes.replace(at, name.size(), other);
@@ -123,11 +130,7 @@ TEST_CASE("an NPZ that holds a name twice is refused by it") {
 
 TEST_CASE("text in an NPZ whose checksum differs is refused") {
   const TemporaryFolder folder;
-  const fs::path path = folder.path() / "made.npz";
-  NpzFile file(path, 1, 3, 16);
-  file.start();
-  file.append(some_images(1));
-  file.finish({}, "about.json", "{\"seed\": 1}");
+  const fs::path path = made_npz(folder, "{\"seed\": 1}");
   CHECK(NpzReader(path).text_of("about.json") == "{\"seed\": 1}");
   std::string bytes = read_file(path);
   const std::size_t text = bytes.find("{\"seed\": 1}");
