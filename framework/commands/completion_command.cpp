@@ -206,7 +206,7 @@ _casdm_words() {
   # = stands alone among the words.
   if [[ $current == = ]]; then _casdm_values "$before" "" && return; fi
   if [[ $before == = ]]; then _casdm_values "${COMP_WORDS[COMP_CWORD-2]}" "$current" && return; fi
-  if [[ $before == --set ]]; then
+  if [[ $before == --set && ${COMP_WORDS[1]} != plugins ]]; then
     compopt -o nospace 2>/dev/null
     _casdm_reply )",
               list_of(assignments), R"( "$current"
@@ -219,7 +219,7 @@ _casdm_words() {
     _casdm_reply "$options" "$current"
   elif ((COMP_CWORD == 2)) && [[ -n $verbs ]]; then
     _casdm_reply "$verbs" "$current"
-  elif ((COMP_CWORD == 3)) && [[ "${COMP_WORDS[1]} ${COMP_WORDS[2]}" == "plugins "@(inspect|check) ]]; then
+  elif ((COMP_CWORD == 3)) && [[ "${COMP_WORDS[1]} ${COMP_WORDS[2]}" == "plugins inspect" ]]; then
     _casdm_reply )",
               list_of(components), R"( "$current"
   fi
@@ -258,10 +258,11 @@ fi
 )");
 }
 
+/// The --set of `plugins` has other keys than an experiment's.
 std::string fish_options(const std::string& here, const std::vector<CommandOption>& options) {
   std::string result;
   for (const CommandOption& option : options) {
-    if (option.name == "--set") {
+    if (option.name == "--set" && here.find(" plugins;") == std::string::npos) {
       result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
       continue;
     }
@@ -291,7 +292,7 @@ std::string fish_script(const std::vector<CompletedCommand>& commands, const std
   }
   return text("# Printed by `casdm completion`.\nset -g casdm_keys ", list_of(assignments),
               "\ncomplete -c casdm -n __fish_use_subcommand -f -a ", list_of(names), "\n", result,
-              "complete -c casdm -n '__fish_seen_subcommand_from inspect check' -f -a ", list_of(components), "\n");
+              "complete -c casdm -n '__fish_seen_subcommand_from inspect' -f -a ", list_of(components), "\n");
 }
 
 }  // namespace

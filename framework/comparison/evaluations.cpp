@@ -22,6 +22,9 @@ constexpr std::pair<const char*, const char*> kSampling[] = {
     {"weights", "run.weights.name"},    {"sampler", "run.sampler.type"}, {"steps", "run.steps"},
     {"guidance", "run.guidance.scale"}, {"labels", "run.labels"},        {"seed", "run.seed"}};
 
+/// Limits for what is compared with all others of its run.
+constexpr std::size_t kMostScores = 1000, kMostWarnings = 1000;
+
 std::string shown(const Value& record, const char* key) {
   const Value* value = find_path(record, key);
   if (value == nullptr || value->is_null()) return "";
@@ -75,7 +78,9 @@ std::string about(const Value& record, const Value& score) {
 }
 
 void warn(RunRecord& run, const std::string& parts) {
-  if (std::find(run.warnings.begin(), run.warnings.end(), parts) == run.warnings.end()) run.warnings.push_back(parts);
+  if (std::find(run.warnings.begin(), run.warnings.end(), parts) != run.warnings.end()) return;
+  if (run.warnings.size() >= kMostWarnings) throw Error(text("the run has more than ", kMostWarnings, " warnings"));
+  run.warnings.push_back(parts);
 }
 
 /// If several scores cannot be distinguished, the last one counts.
@@ -95,7 +100,10 @@ void add_score(RunRecord& run, const std::string& name, const Value& score, cons
   const auto known = std::find_if(run.measures.begin(), run.measures.end(), [&](const Measure& other) {
     return other.score == name && other.measuring.settings == measure.measuring.settings;
   });
-  if (known == run.measures.end()) return run.measures.push_back(std::move(measure));
+  if (known == run.measures.end()) {
+    if (run.measures.size() >= kMostScores) throw Error(text("the run has more than ", kMostScores, " scores"));
+    return run.measures.push_back(std::move(measure));
+  }
   if (known->value != measure.value) {
     warn(run,
          text(name, ": of evaluations that differ in nothing but batch, device, versions or files, the newest counts"));

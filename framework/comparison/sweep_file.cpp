@@ -160,10 +160,6 @@ class Composer {
       for (const Value& file : include->as_array()) merge_file(experiment, file);
     }
     apply_override_lines(experiment, lines_of(table));
-    for (std::size_t i = 0; i < options_.grid.size(); ++i) {
-      refuse_set_twice(text("the arm '", options_.arms[arm].name, "' and [[grid]]"), options_.grid[i].key,
-                       options_.arms[arm].set);
-    }
     apply_override_lines(experiment, point.lines);
     apply_overrides(experiment, overrides_);
     set_run(experiment, result, folder);
@@ -243,6 +239,32 @@ void refuse_own_keys(const SweepOptions& options, const Value& document, const s
   for (const std::string& override : overrides) refuse_own_key(override, override_location(override), problems);
 }
 
+/// Adds a problem for each key that an arm and the grid or two parts of the grid set, and each value given twice.
+void refuse_set_twice(const SweepOptions& options, const Value& document, Problems& problems) {
+  for (std::size_t i = 0; i < options.grid.size(); ++i) {
+    const auto& [key, values] = options.grid[i];
+    const Value& axis = document.find("grid")->as_array()[i];
+    for (const Value& arm : document.find(kArms)->as_array()) {
+      const Value* lines = arm.find("set");
+      if (lines == nullptr) continue;
+      for (const Value& line : lines->as_array()) {
+        if (!sets(line.as_string(), key, line.location())) continue;
+        problems.add(line.location(), text("the arm '", arm.find("name")->as_string(), "' and [[grid]] both set ", key,
+                                           "; give it in one of them"));
+      }
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (options.grid[j].key != key) continue;
+      problems.add(axis.find("key")->location(), text("[[grid]] has ", key, " twice; give all its values in one"));
+    }
+    std::set<std::string> known;
+    for (const std::string& value : values) {
+      if (known.insert(value).second) continue;
+      problems.add(axis.find("values")->location(), text("the value ", quoted(value), " of ", key, " is given twice"));
+    }
+  }
+}
+
 /// Checks what the schema of a sweep file cannot express.
 void check(const SweepOptions& options, const Value& document, const std::vector<std::string>& overrides) {
   Problems problems;
@@ -253,6 +275,7 @@ void check(const SweepOptions& options, const Value& document, const std::vector
   if (options.seeds.empty()) add("seeds", "expected at least one seed");
   if (options.arms.empty()) add(kArms, "expected at least one arm");
   refuse_own_keys(options, document, overrides, problems);
+  refuse_set_twice(options, document, problems);
   std::set<std::int64_t> seeds;
   for (const std::int64_t seed : options.seeds) {
     if (!seeds.insert(seed).second) add("seeds", text("the seed ", seed, " is given twice"));

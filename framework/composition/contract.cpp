@@ -207,8 +207,12 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
 
 std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& component) {
   constexpr std::int64_t kMostNumbers = std::int64_t{1} << 31;  // in one image
+  constexpr std::int64_t kMostClasses = 10'000'000;
   auto dataset = std::make_shared<AttributedDataset>(component);
-  if (dataset->num_classes() < 0) component.fail(text("num_classes() is ", dataset->num_classes()));
+  const std::int64_t classes = dataset->num_classes();
+  if (classes < 0 || classes > kMostClasses) {
+    component.fail(text("num_classes() is ", classes, "; expected 0 to ", kMostClasses));
+  }
   std::set<std::string> names;
   for (const ExtraInfo& extra : dataset->extras()) {
     const std::string what = text("the extra ", quoted(extra.name), " of extras() ");

@@ -31,15 +31,26 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
   return resolve_experiment(load_experiment_document(file, overrides), plugin_files);
 }
 
+namespace {
+
+/// "; 3 other files left out (.gif)"; empty if there is nothing to say.
+std::string of_left_out(const Dataset& dataset) {
+  std::string left_out = dataset.left_out();
+  std::replace(left_out.begin(), left_out.end(), '\n', ' ');
+  return left_out.empty() ? "" : "; " + left_out;
+}
+
+}  // namespace
+
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
   std::shared_ptr<Dataset> dataset = checked_dataset(
       experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
   if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' has no images"));
   if (data.use_labels && dataset->num_classes() < 1) {
-    throw ConfigError(text("data.use_labels: the data set '", data.dataset.type,
-                           "' has no labels. Does it have an option ",
-                           "that says where they are? See `casdm plugins inspect ", data.dataset.type, "`"));
+    throw ConfigError(
+        text("data.use_labels: the data set '", data.dataset.type, "' has no labels. Does it have an option ",
+             "that says where they are? See `casdm plugins inspect ", data.dataset.type, "`", of_left_out(*dataset)));
   }
   return dataset;
 }
@@ -110,9 +121,7 @@ std::string describe(const Dataset& dataset) {
   };
   std::string result = counted(dataset.size(), "image", "images");
   if (dataset.num_classes() > 0) result += ", " + counted(dataset.num_classes(), "class", "classes");
-  std::string left_out = dataset.left_out();
-  std::replace(left_out.begin(), left_out.end(), '\n', ' ');
-  return left_out.empty() ? result : result + "; " + left_out;
+  return result + of_left_out(dataset);
 }
 
 std::string describe(const Model& model) {

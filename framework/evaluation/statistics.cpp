@@ -95,7 +95,9 @@ Statistics read_statistics(const fs::path& path) {
     }
   }
   if (result.moments.empty() && !result.has_images) {
-    throw Error(text(path.string(), " holds no mean and covariance: expected arrays called mu and sigma"));
+    throw Error(text(path.string(),
+                     " holds neither a mean and covariance, in arrays called mu and sigma, nor images, in one called ",
+                     kImageArray));
   }
   return result;
 }

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "casdm/error.h"
@@ -33,9 +34,12 @@ std::size_t read_from(int file, void* data, std::size_t size, std::uint64_t offs
   return filled;
 }
 
-std::int64_t integer_of(const std::uint8_t* bytes, std::size_t size, bool is_signed) {
+std::int64_t integer_of(const std::uint8_t* bytes, std::size_t size, bool is_signed, const std::string& name) {
   std::uint64_t value = 0;
   for (std::size_t i = size; i-- > 0;) value = value << 8 | bytes[i];
+  if (!is_signed && value > std::numeric_limits<std::int64_t>::max()) {
+    throw Error(text(name, " holds ", value, ", a number larger than any class"));
+  }
   const bool is_negative = is_signed && size < 8 && (bytes[size - 1] & 0x80) != 0;
   return static_cast<std::int64_t>(is_negative ? value | ~std::uint64_t{0} << (8 * size) : value);
 }
@@ -157,7 +161,7 @@ std::vector<std::int64_t> ArrayRows::integers() const {
   std::vector<std::uint8_t> bytes(item);
   for (std::int64_t row = 0; row < size(); ++row) {
     read(row, bytes.data());
-    values.push_back(integer_of(bytes.data(), item, kind == 'i'));
+    values.push_back(integer_of(bytes.data(), item, kind == 'i', name_));
   }
   return values;
 }

@@ -181,8 +181,12 @@ std::string left_out_files(const std::vector<std::string>& names) {
   endings.reserve(order.size());
   for (const auto& [count, ending] : order) endings.push_back(endings.size() < most ? ending : "...");
   if (endings.size() > most) endings.resize(most + 1);
-  return text(names.size(), names.size() == 1 ? " other file" : " other files", " left out (", join(endings, ", "),
-              ")");
+  const auto labels =
+      std::find_if(names.begin(), names.end(), [](const auto& n) { return n.ends_with("/dataset.json"); });
+  return text(names.size(), names.size() == 1 ? " other file" : " other files", " left out (", join(endings, ", "), ")",
+              labels == names.end()
+                  ? ""
+                  : text("; ", quoted(*labels), " too: labels are read from a dataset.json that is in no folder"));
 }
 
 std::vector<std::uint8_t> read_bytes(const fs::path& path, std::uint64_t limit) {

@@ -70,6 +70,25 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(join(run.warnings, "\n").find("000000001000-raw-2.json: it is altered") != std::string::npos);
 }
 
+TEST_CASE("a run with more scores or warnings than are compared is said to have them") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  std::string scores, warnings;
+  for (int i = 0; i < 1001; ++i) {
+    scores += text(i > 0 ? "," : "", R"({"name":"eye.)", i, R"(","value":1,"lower_is_better":true,"judge":"eye"})");
+    warnings += text(i > 0 ? "," : "", '"', i, '"');
+  }
+  const auto record = [](const std::string& scores, const std::string& warnings) {
+    return text(R"({"format":1,"what":"run","num":2,"run":{"checkpoint":{"images":1000}},"scores":[)", scores,
+                R"(],"warnings":[)", warnings, "]}");
+  };
+  folder.write("runs/a/evaluation/000000001000-ema-1.json", record(scores, ""));
+  RunRecord run = read_run_record("runs/a");
+  CHECK(run.warnings == std::vector<std::string>{"an evaluation is ignored: the run has more than 1000 scores"});
+  folder.write("runs/a/evaluation/000000001000-ema-1.json", record("", warnings));
+  CHECK(read_run_record("runs/a").warnings.back() == "an evaluation is ignored: the run has more than 1000 warnings");
+}
+
 namespace {
 
 /// The settings of an evaluation.

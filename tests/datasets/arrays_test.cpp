@@ -145,6 +145,8 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
         "a.npz:y: the label of image 1 is -3; expected class numbers from 0");
   check(complain_npz({{"x.npy", images}, {"y.npy", npy_of("|u1", "2, 10", Bytes(20))}}, "labels = \"y\""),
         "Of one-hot rows, write argmax(1)");
+  check(complain_npz({{"x.npy", images}, {"y.npy", npy_of("<u8", "2", Bytes(16, 0xff))}}, "labels = \"y\""),
+        "a.npz:y holds 18446744073709551615, a number larger than any class");
   write_bytes(npz, bytes_of("no zip"));
   check(arrays_complaint("arrays", npz), "a.npz cannot be read as an NPZ");
   check(arrays_complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");

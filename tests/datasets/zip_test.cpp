@@ -122,6 +122,15 @@ TEST_CASE("other files in a zip are counted") {
   CHECK(open_zip(folder.path() / "set.zip")->left_out() == "1 other file left out (.gif)");
 }
 
+TEST_CASE("labels that lie too deep in a zip are named, since they are not read") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.zip";
+  write_zip(path, {{"set/b.png", png_of(plain(2, 2, {2, 2, 2}))}, {"set/dataset.json", bytes_of("{}")}});
+  CHECK(open_zip(path)->left_out() ==
+        "1 other file left out (.json); \"set/dataset.json\" too: labels are read from a dataset.json that is in no "
+        "folder");
+}
+
 TEST_CASE("a zip with a duplicate name is refused, since readers differ in which of the two they use") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.zip";

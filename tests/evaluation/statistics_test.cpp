@@ -86,6 +86,21 @@ TEST_CASE("every truncated pickle is refused by name") {
   }
 }
 
+TEST_CASE("an NPZ of neither statistics nor images is told what either is called") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "images.npz";
+  write_statistics(path, kMean, kCovariance);
+  std::string bytes = read_file(path);
+  for (const char* name : {"arr_0.npy", "mu.npy"}) {
+    for (std::size_t at = 0; (at = bytes.find(name, at)) != std::string::npos; ++at) bytes[at] = 'x';
+  }
+  write_file(path, bytes);
+  CHECK_THROWS_WITH_AS(read_statistics(path),
+                       doctest::Contains("holds neither a mean and covariance, in arrays called mu and sigma, nor "
+                                         "images, in one called arr_0"),
+                       Error);
+}
+
 TEST_CASE("numbers that cannot be a mean and a covariance are refused with what is wrong") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "made.npz";

@@ -93,6 +93,16 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.completed("casdm", "plugins", "inspect", "st_lp"), ["st_lpips"])
         self.assertEqual(self.completed("casdm", "plugins", "inspect", "metric_lp"), ["metric_lpips"])
 
+    def test_check_takes_a_file_and_options_of_its_components(self):
+        self.assertEqual(self.completed("casdm", "plugins", "check", "metric_lp"), [])
+        self.assertEqual(self.completed("casdm", "plugins", "check", "x.so", "--set", "train.total"), [])
+        lines = script("fish").splitlines()
+        of_check = [line for line in lines if "from plugins; and __fish_seen_subcommand_from check' -l set " in line]
+        self.assertEqual(len(of_check), 1)
+        self.assertNotIn("$casdm_keys", of_check[0])
+        self.assertTrue(any("from config; and __fish_seen_subcommand_from check' -l set -x -a \"$casdm_keys" in line
+                            for line in lines))
+
     def test_other_shells_can_read_their_scripts(self):
         for shell in ("zsh", "fish"):
             with self.subTest(shell):

@@ -38,6 +38,15 @@ TEST_CASE("errors in a sweep are reported in one message with their location, be
   CHECK(contains(said(two + "[[arms]]\nname = \"../up\"\n"), "arms.2.name"));
   CHECK(contains(said("name = \"x\"\nbase = \"small.toml\"\nseeds = [1, 1]\n[[arms]]\nname = \"a\"\n"),
                  "the seed 1 is given twice"));
+  const auto grid = [](const std::string& values) {
+    return "[[grid]]\nkey = \"train.batch_size\"\nvalues = [" + values + "]\n";
+  };
+  CHECK(contains(
+      said(two + "set = [\"train.batch_size=4\"]\n" + grid("2, 3")),
+      "sweep.toml:12:8: arms.1.set.0: the arm 'l1' and [[grid]] both set train.batch_size; give it in one of"));
+  CHECK(contains(said(two + grid("2, 3, 2")), "sweep.toml:14:10: grid.0.values: the value \"2\" of train.batch_size"));
+  CHECK(
+      contains(said(two + grid("2") + grid("3")), "sweep.toml:16:7: grid.1.key: [[grid]] has train.batch_size twice"));
   CHECK(contains(said("[train]\nbatch_size = 4\n"), "is not a sweep: it has no [[arms]]"));
   study.write(two);
   for (const char* command : {"casdm train sweep.toml", "casdm config check sweep.toml"}) {

@@ -182,7 +182,8 @@ TEST_CASE("a data set with impossible extras or classes is refused by name") {
   CHECK(refusal({{"context", {2}}, {"context", {3}}}) != "");
   CHECK(refusal({{"", {2}}}) != "");
   CHECK(refusal({{"image", {4, 4}, true}}) != "");
-  CHECK(refusal({}, -4) == "mine/images: num_classes() is -4");
+  CHECK(refusal({}, -4) == "mine/images: num_classes() is -4; expected 0 to 10000000");
+  CHECK(refusal({}, std::numeric_limits<std::int64_t>::max()) != "");
 }
 
 TEST_CASE("a path whose whole times decrease is refused by name") {
