@@ -77,6 +77,18 @@ sys.exit("".join(f"{f}: no line break at its end\n" for f in open_ended) or None
   return "$status"
 }
 
+# Documentation names scripts without their interpreter.
+executable() {
+  local status=0 file
+  while IFS= read -r -d '' file; do
+    if [[ ! -x $file && $(head -c 2 "$file" | tr -d '\0') == '#!' ]]; then
+      echo "$file: begins with #! but is not executable; chmod +x it"
+      status=1
+    fi
+  done < <(files '*.sh' '*.py')
+  return "$status"
+}
+
 scripts() { { files '*.sh' && printf '.ci/run\0'; } | xargs -0 shellcheck; }
 
 python() { files '*.py' | xargs -0 pyflakes3; }
@@ -124,6 +136,7 @@ if [[ $(clang-format --version) != *"version 14."* ]]; then
 fi
 check clang-format format
 check .editorconfig text_rules
+check executable executable
 check shellcheck scripts
 check pyflakes python
 if command -v hadolint >/dev/null; then check hadolint hadolint Dockerfile; fi

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+# shellcheck shell=bash
 # Sourced by the tests of packages. They set `scratch`, a folder for temporary files.
 # shellcheck disable=SC2154
 
