@@ -131,8 +131,7 @@ def main():
     train(theta, load_images(a.images), a.steps)
     theta.save_pretrained(a.out / "theta")
 
-    said = call(a.casdm, "import", a.out / "theta", "--out", a.out / "theta.safetensors", "--set",
-                "attention_order=legacy")
+    said = call(a.casdm, "import", a.out / "theta", "--out", a.out / "theta.safetensors")
     options = said[said.index("type = "):said.rindex("\n\n") + 1]
     tomllib.loads(options)  # the options of [head.theta], ready to paste
     (a.out / "experiment.toml").write_text(

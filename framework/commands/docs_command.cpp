@@ -56,9 +56,11 @@ int docs_command(const std::vector<std::string>& arguments) {
   if (!parsed) return 0;
   const fs::path pages = data_folder().parent_path() / "doc" / "casdm" / "html";
   if (!fs::exists(pages / "index.html")) {
+    const fs::path plain = pages.parent_path();
     throw Error(text("there are no pages in ", pages.string(),
                      ": this casdm was installed without them. Build them with tools/site.sh in the source tree and "
-                     "install casdm again, or read the Markdown files in the tree's folder docs"));
+                     "install casdm again, or read the Markdown files in ",
+                     fs::exists(plain / "README.md") ? plain.string() : "the tree's folder docs"));
   }
   if (parsed->count("print") > 0) {
     std::cout << pages.string() << '\n';

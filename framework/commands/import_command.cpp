@@ -203,13 +203,14 @@ Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& l
   for (const FoundLayout& candidate : layouts) {
     if (is_folder ? !is_weights_folder(a.file, candidate.info) : !candidate.info.weights_file.empty()) continue;
     ForeignWeights content = is_folder ? read_weights_folder(a.file, candidate.info) : result.foreign();
-    const LayoutMatch match = candidate.layout.call(&WeightLayout::recognise, content);
-    if (!match.difference.empty()) {
+    const std::optional<LayoutMatch> match = recognised(candidate, content);
+    if (!match) continue;
+    if (!match->difference.empty()) {
       result.differences.push_back(
-          text("not of the layout ", candidate.type, ", although it resembles one: ", match.difference));
+          text("not of the layout ", candidate.type, ", although it resembles one: ", match->difference));
     }
-    if (match.confidence <= confidence) continue;
-    confidence = match.confidence;
+    if (match->confidence <= confidence) continue;
+    confidence = match->confidence;
     result.layout = &candidate;
     if (is_folder) {
       result.weights = {std::move(content.tensors), {}, candidate.type};

@@ -90,7 +90,7 @@ void print_next_steps(const fs::path& folder, const PluginNames& names) {
   const bool is_installed = fs::exists(prefix() / CASDM_LIBDIR / "cmake" / "casdm" / "casdmConfig.cmake");
   const std::string place = is_installed ? shell_word(prefix().string()) : "<prefix>";
   std::cerr << "created " << folder.string() << "; next:\n"
-            << "  cd " << shell_word(folder.string()) << '\n'
+            << "  cd " << shell_word((folder.native().starts_with('-') ? "." / folder : folder).string()) << '\n'
             << "  cmake -S . -B build -DCMAKE_PREFIX_PATH=" << place << '\n'
             << "  cmake --build build && ctest --test-dir build --output-on-failure\n";
   if (fs::exists(folder / "experiment.toml")) std::cerr << "  casdm train experiment.toml\n";

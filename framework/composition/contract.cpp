@@ -7,8 +7,8 @@
 #include <set>
 
 #include "casdm/text.h"
-#include "framework/composition/attributed.h"
 #include "framework/composition/kept_buffers.h"
+#include "framework/loading/attributed.h"
 
 namespace casdm {
 

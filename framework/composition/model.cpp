@@ -94,10 +94,14 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, s
   spec.image = model.image;
   spec.condition.num_classes = options.data.use_labels ? num_classes + (model.null_label >= 0 ? 1 : 0) : 0;
   if (dataset) spec.condition.extras = dataset->extras();
-  if (!spec.condition.extras.empty()) model.conditions = std::move(dataset);
+  if (!spec.condition.extras.empty()) {
+    DataOptions data = options.data;
+    data.use_labels = false;  // label_of_sample replaces missing ones
+    model.conditions = std::make_shared<ImageReader>(std::move(dataset), data);
+  }
   if (is_training && model.augmentation) warn_of_unmoved(spec.condition.extras);
   spec.schedule = model.schedule;
-  spec.factory = &host;
+  spec.factory = &host.parts();
   spec.seed = static_cast<std::uint64_t>(options.run.seed);
   spec.is_training = is_training;
   spec.condition.augment_size = model.augmentation ? model.augmentation.call(&Augmentation::label_size) : 0;

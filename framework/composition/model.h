@@ -11,6 +11,7 @@
 #include "casdm/sampler.h"
 #include "framework/config/experiment.h"
 #include "framework/config/resolve.h"
+#include "framework/data/image_reader.h"
 #include "framework/loading/plugin_host.h"
 
 namespace casdm {
@@ -45,9 +46,8 @@ struct Model {
   Component<Sampler> sampler;
   Component<Augmentation> augmentation;  ///< for the training images; none: converts to false
   GuidanceOptions guidance;
-  std::shared_ptr<const Dataset>
-      conditions;                ///< the data set whose extras are conditions; null: there are no such extras
-  std::int64_t null_label = -1;  ///< the class for "no label"; -1: the networks do not have one
+  std::shared_ptr<ImageReader> conditions;  ///< the images whose extras are conditions; null: there are no such extras
+  std::int64_t null_label = -1;             ///< the class for "no label"; -1: the networks do not have one
 
   const Module& module(const std::string& name) const;
 };

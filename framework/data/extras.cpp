@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iostream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/data/image_reader.h"
 
 namespace casdm {
 
@@ -39,30 +41,33 @@ std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& e
   return info.is_integer ? bytes_of(array.integers) : bytes_of(array.values);
 }
 
-std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count) {
+std::map<std::string, at::Tensor> extras_of(ImageReader& images, std::int64_t first, std::int64_t count) {
   std::map<std::string, at::Tensor> result;
-  const std::vector<ExtraInfo> extras = dataset.extras();
-  for (const ExtraInfo& info : extras) {
+  for (const ExtraInfo& info : images.extras()) {
     std::vector<std::int64_t> shape{count};
     shape.insert(shape.end(), info.shape.begin(), info.shape.end());
     result[info.name] = at::empty(shape, info.is_integer ? at::kLong : at::kFloat);
   }
   for (std::int64_t i = 0; i < count; ++i) {
-    const Example example = dataset.get((first + i) % dataset.size());
-    for (const ExtraInfo& info : extras) {
-      const std::vector<std::uint8_t> bytes = prepared_extra(info, example);
-      std::memcpy(result[info.name][i].data_ptr(), bytes.data(), bytes.size());
+    const PreparedImage image = images.read((first + i) % images.dataset().size());
+    for (std::size_t k = 0; k < image.extras.size(); ++k) {
+      std::memcpy(result[images.extras()[k].name][i].data_ptr(), image.extras[k].data(), image.extras[k].size());
     }
   }
+  for (const std::string& warning : images.record().take_warnings()) std::cerr << "warning: " << warning << '\n';
   return result;
 }
 
-std::int64_t label_of_sample(const Dataset* conditions, std::int64_t classes, std::int64_t index) {
-  const std::int64_t label = conditions == nullptr ? -1 : conditions->get(index % conditions->size()).label;
+std::int64_t label_of_sample(ImageReader* conditions, std::int64_t classes, std::int64_t index) {
+  if (conditions == nullptr) return index % classes;
+  const std::int64_t image = index % conditions->dataset().size(), label = conditions->read(image).label;
+  if (label >= classes) {
+    throw Error(text(conditions->dataset().describe(image), " has the label ", label, "; expected 0 to ", classes - 1));
+  }
   return label >= 0 ? label : index % classes;
 }
 
-at::Tensor labels_of_samples(const Dataset* conditions, std::int64_t classes, std::int64_t first, std::int64_t count) {
+at::Tensor labels_of_samples(ImageReader* conditions, std::int64_t classes, std::int64_t first, std::int64_t count) {
   std::vector<std::int64_t> labels;
   for (std::int64_t i = first; i < first + count; ++i) labels.push_back(label_of_sample(conditions, classes, i));
   return at::tensor(labels, at::kLong);

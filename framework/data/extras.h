@@ -11,20 +11,23 @@
 
 namespace casdm {
 
+class ImageReader;
+
 /// The numbers of an extra, as the bytes of float32 or int64. Throws Error if they are missing or their number does not
 /// match the shape.
 std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& example);
 
-/// The extras of `count` images of the data set, starting with image `first` and wrapping around at the end: each
-/// [count, ...], float32 or int64.
-std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count);
+/// The extras of `count` images, starting with image `first` and wrapping around at the end: each [count, ...], float32
+/// or int64. Throws what ImageReader::read throws; says which images were skipped.
+std::map<std::string, at::Tensor> extras_of(ImageReader& images, std::int64_t first, std::int64_t count);
 
 /// The label of a sample: that of the image whose extras it gets, so that both say the same; without extras, or if that
 /// image has no label, the classes in turn.
-/// @param conditions  the data set whose extras are conditions, or null
-std::int64_t label_of_sample(const Dataset* conditions, std::int64_t classes, std::int64_t index);
+/// @param conditions  the images whose extras are conditions, or null
+/// Throws Error with the image's name if its label is not below `classes`.
+std::int64_t label_of_sample(ImageReader* conditions, std::int64_t classes, std::int64_t index);
 
 /// Of `count` samples from `first` on: int64 [count].
-at::Tensor labels_of_samples(const Dataset* conditions, std::int64_t classes, std::int64_t first, std::int64_t count);
+at::Tensor labels_of_samples(ImageReader* conditions, std::int64_t classes, std::int64_t first, std::int64_t count);
 
 }  // namespace casdm

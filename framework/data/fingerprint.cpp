@@ -1,6 +1,7 @@
 #include "framework/data/fingerprint.h"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "casdm/hex.h"
@@ -27,27 +28,39 @@ std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
   return hexadecimal(hash);
 }
 
-std::string content_of(const Image& image) {
-  const auto bytes = [](const auto& numbers) {
-    return std::string_view(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(numbers[0]));
-  };
-  return hexadecimal(derive_seed(derive_seed(0, bytes(image.pixels)), bytes(image.values)));
+std::string_view raw_bytes(const auto& numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(numbers[0])};
 }
 
-/// Reads some images, spread evenly, for their content and, if labels are used, for their labels.
+std::string content_of(const Image& image) {
+  return hexadecimal(derive_seed(derive_seed(0, raw_bytes(image.pixels)), raw_bytes(image.values)));
+}
+
+std::string content_of(const std::map<std::string, ExtraArray>& extras) {
+  std::uint64_t hash = 0;
+  for (const auto& [name, array] : extras) {
+    hash = derive_seed(derive_seed(derive_seed(hash, name), raw_bytes(array.values)), raw_bytes(array.integers));
+  }
+  return hexadecimal(hash);
+}
+
+/// Reads some images, spread evenly, for their content, their extras and, if labels are used, for their labels.
 void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) {
   const std::int64_t looks = std::min(result.count, uses_labels ? kMostLabels : kMostContents);
+  const bool has_extras = !dataset.extras().empty();
   for (std::int64_t i = 0; i < looks; ++i) {
     std::int64_t label = DataFingerprint::kUnreadable;
-    std::string content;
+    std::string content, extras;
     try {
       const Example example = dataset.get(i * result.count / looks);
       label = example.label;
       content = content_of(example.image);
+      extras = content_of(example.extras);
     } catch (const std::exception&) {  // training reports what is wrong with it
     }
     if (uses_labels) result.labels.push_back(label);
     result.content.push_back(std::move(content));
+    if (has_extras) result.extras.push_back(std::move(extras));
   }
 }
 
@@ -60,6 +73,7 @@ DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options) 
                            dataset.num_classes(),
                            {options.channels, options.image_size, options.image_size},
                            hash_of_names(dataset, count),
+                           {},
                            {},
                            {}};
     look_at(dataset, options.use_labels, result);

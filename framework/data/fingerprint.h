@@ -12,7 +12,7 @@
 namespace casdm {
 
 /// What a checkpoint records about its training images, so that a resume can tell whether the data are the same.
-/// Replaced images under the same names, and changed labels, are noticed only among the images it samples.
+/// Replaced images under the same names, and changed labels and extras, are noticed only among the images it samples.
 struct DataFingerprint {
   static constexpr std::int64_t kUnreadable = -2;  ///< in place of a label
 
@@ -29,16 +29,20 @@ struct DataFingerprint {
   /// Empty in checkpoints of earlier versions.
   std::vector<std::string> content;
 
+  /// The same for the extras of these images; empty if the data set has none.
+  std::vector<std::string> extras;
+
   bool operator==(const DataFingerprint&) const = default;
 };
 
 /// The fingerprint of `dataset` as an experiment with `options` uses it. The hash covers names as `describe` gives
 /// them, without the folder or archive that all of them share, so a data set may be moved. Of more than 2^20 images it
-/// covers that many, spread evenly. A few images are read for their content and, if labels are used, for their labels.
+/// covers that many, spread evenly. A few images are read for their content, their extras and, if labels are used, for
+/// their labels.
 DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options);
 
-/// To and from {count, classes, shape = [channels, height, width], hash, labels, content}. Reading throws Error, with
-/// what was expected, if `value` has another form.
+/// To and from {count, classes, shape = [channels, height, width], hash, labels, content, extras}. Reading throws
+/// Error, with what was expected, if `value` has another form.
 Value to_value(const DataFingerprint& data);
 DataFingerprint fingerprint_from(const Value& value);
 

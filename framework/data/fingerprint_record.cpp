@@ -24,13 +24,13 @@ std::string difference_of(const char* what, const std::vector<T>& then, const st
   return others == 0 ? "" : text(others, " of the ", now.size(), ' ', what, " that were looked at are others");
 }
 
-std::vector<std::string> content_at(const Value& table) {
-  const Value* list = table.find("content");
+std::vector<std::string> content_at(const Value& table, const char* key) {
+  const Value* list = table.find(key);
   std::vector<std::string> content;
   if (list == nullptr) return content;
-  if (!list->is_array()) throw Error("the 'content' in the record of the data is not an array");
+  if (!list->is_array()) throw Error(text("the '", key, "' in the record of the data is not an array"));
   for (const Value& image : list->as_array()) {
-    if (!image.is_string()) throw Error("the 'content' in the record of the data is not all strings");
+    if (!image.is_string()) throw Error(text("the '", key, "' in the record of the data is not all strings"));
     content.push_back(image.as_string());
   }
   return content;
@@ -70,6 +70,7 @@ Value to_value(const DataFingerprint& data) {
   value.set("hash", data.hash);
   if (!data.labels.empty()) value.set("labels", Value::Array(data.labels.begin(), data.labels.end()));
   if (!data.content.empty()) value.set("content", Value::Array(data.content.begin(), data.content.end()));
+  if (!data.extras.empty()) value.set("extras", Value::Array(data.extras.begin(), data.extras.end()));
   return value;
 }
 
@@ -86,7 +87,8 @@ DataFingerprint fingerprint_from(const Value& value) {
   if (hash == nullptr || !hash->is_string()) throw Error("the record of the data has no 'hash'");
   data.hash = hash->as_string();
   data.labels = labels_at(value);
-  data.content = content_at(value);
+  data.content = content_at(value, "content");
+  data.extras = content_at(value, "extras");
   return data;
 }
 
@@ -100,7 +102,8 @@ std::string what_differs(const DataFingerprint& then, const DataFingerprint& now
   const bool is_renamed = now.count != then.count || now.hash != then.hash || now.shape != then.shape;
   const std::vector<std::string> looks = {
       difference_of("labels", then.labels, now.labels, DataFingerprint::kUnreadable),
-      is_renamed ? "" : difference_of("images", then.content, now.content, std::string())};
+      is_renamed ? "" : difference_of("images", then.content, now.content, std::string()),
+      is_renamed ? "" : difference_of("extras", then.extras, now.extras, std::string())};
   std::copy_if(looks.begin(), looks.end(), std::back_inserter(parts), [](const auto& look) { return !look.empty(); });
   return join(parts, ", ");
 }

@@ -27,6 +27,8 @@ class ImageReader {
   /// unreadable.
   PreparedImage read(std::int64_t index);
 
+  const Dataset& dataset() const { return *dataset_; }
+  const std::vector<ExtraInfo>& extras() const { return extras_; }
   ReadingRecord& record() { return record_; }
 
  private:

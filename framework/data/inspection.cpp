@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
+#include "framework/data/extras.h"
 #include "framework/data/image_cache.h"
 #include "framework/data/whole_image.h"
 
@@ -50,6 +51,14 @@ void require_whole(const Dataset& dataset, std::int64_t index, const Image& imag
                    image.channels, " channels has ", count, is_floating_point ? " values" : " bytes"));
 }
 
+void require_extras(const Dataset& dataset, std::int64_t index, const Example& example) {
+  try {
+    for (const ExtraInfo& info : dataset.extras()) prepared_extra(info, example);
+  } catch (const Error& error) {
+    throw Error(text(dataset.describe(index), ": ", error.what()));
+  }
+}
+
 void look_at(const Dataset& dataset, std::int64_t index, const Dataset::Spec& spec, bool is_in_grid, std::mutex& mutex,
              Inspection& result) {
   Example example;
@@ -57,6 +66,7 @@ void look_at(const Dataset& dataset, std::int64_t index, const Dataset::Spec& sp
   try {
     example = dataset.get(index);
     require_whole(dataset, index, example.image);
+    require_extras(dataset, index, example);
     if (is_in_grid && example.image.values.empty()) prepared = prepare_image(example.image, spec);
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex);
@@ -119,17 +129,20 @@ std::string describe_classes(const std::vector<std::int64_t>& classes) {
 }
 
 double bytes_of(const Inspection& inspection, const DataOptions& data) {
-  return static_cast<double>(inspection.images) *
+  return static_cast<double>(inspection.images) * (inspection.is_floating_point ? sizeof(float) : 1) *
          static_cast<double>(data.channels * data.image_size * data.image_size);
 }
 
 std::string describe_memory(const Inspection& inspection, const DataOptions& data) {
   const double bytes = bytes_of(inspection, data);
+  const bool is_plain = !inspection.is_floating_point && !inspection.has_extras;
   const bool is_kept =
-      data.cache == CacheMode::always || (data.cache == CacheMode::automatic && bytes < kMostCachedBytes);
+      is_plain && (data.cache == CacheMode::always || (data.cache == CacheMode::automatic && bytes < kMostCachedBytes));
+  const std::string why = is_plain ? text("data.cache = \"", to_string(data.cache), '"')
+                                   : text("they ", inspection.has_extras ? "have extras" : "are in floating point");
   return text(static_cast<std::int64_t>(bytes / (1 << 20)) + 1, " MiB for all images at ", data.image_size, " x ",
-              data.image_size, is_kept ? ", which a training keeps" : ", which a training does not keep",
-              " (data.cache = \"", to_string(data.cache), "\")");
+              data.image_size, is_kept ? ", which a training keeps" : ", which a training does not keep", " (", why,
+              ')');
 }
 
 }  // namespace
@@ -139,7 +152,7 @@ Inspection inspect_data(const LoadedExperiment& experiment, const std::shared_pt
                         const std::function<void(std::int64_t)>& progress) {
   const DataOptions& data = experiment.options.data;
   const std::shared_ptr<Dataset> dataset = open_whole(experiment, prepared);
-  Inspection result{describe(*dataset), dataset->size()};
+  Inspection result{describe(*dataset), dataset->size(), dataset->is_floating_point(), !dataset->extras().empty()};
   const std::int64_t looks = std::min(result.images, most.value_or(result.images));
   result.classes.resize(static_cast<std::size_t>(dataset->num_classes()));
   const Dataset::Spec spec{ImageShape::square(data.channels, data.image_size)};

@@ -17,6 +17,8 @@ namespace casdm {
 struct Inspection {
   std::string summary;      ///< "12 images, 3 classes; ...", as printed by a training
   std::int64_t images = 0;  ///< of the data set
+  bool is_floating_point = false;
+  bool has_extras = false;
   std::int64_t looked_at = 0;
   std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> sizes = {};  ///< width and height as stored
   std::vector<std::int64_t> classes = {};                                    ///< images of each

@@ -55,8 +55,9 @@ std::string other_images(const Checkpoint& checkpoint, const DataSource& source)
   std::optional<DataFingerprint> before = data_of(checkpoint);
   if (!before) return "";
   const DataFingerprint now = fingerprint(*source.dataset, source.options);
-  before->labels = now.labels;  // no score depends on them
+  before->labels = now.labels;  // no score depends on these
   before->classes = now.classes;
+  before->extras = now.extras;
   return difference(*before, now);
 }
 

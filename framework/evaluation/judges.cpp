@@ -248,6 +248,10 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
           text("extract() returned ", all.size(), " features; ", network.features.size(), " were asked for"));
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].first != network.features[i]) {
+        network.extractor.fail(text("extract() returned the feature ", quoted(all[i].first), " where ",
+                                    quoted(network.features[i]), " was asked for"));
+      }
       const Tensor& found = all[i].second;
       const bool is_like_others =
           parts[i].empty() || (found.defined() && parts[i][0].defined() && found.dim() == parts[i][0].dim() &&

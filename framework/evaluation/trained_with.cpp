@@ -50,7 +50,7 @@ class Comparison {
       MetricLoss::Spec spec;
       const DataOptions& data = metrics_.options.data;
       spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
-      spec.factory = metrics_.host.get();
+      spec.factory = &metrics_.host->parts();
       compare(text("metric.", name, when), [&] {
         return std::static_pointer_cast<Module>(metrics_.host->create<MetricLoss>(options.metric, spec).object());
       });

@@ -81,6 +81,17 @@ std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::strin
   return result;
 }
 
+std::optional<LayoutMatch> recognised(const FoundLayout& found, const ForeignWeights& weights) {
+  try {
+    const LayoutMatch match = found.layout.call(&WeightLayout::recognise, weights);
+    if (match.confidence >= 0 && match.confidence <= 1) return match;
+    found.layout.fail(text("recognise() returned the confidence ", number(match.confidence), "; expected 0 to 1"));
+  } catch (const Error& error) {
+    warn_of(found.type, error.what());
+  }
+  return std::nullopt;
+}
+
 const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone) {
   const auto found = std::find_if(layouts.begin(), layouts.end(), [&](const FoundLayout& candidate) {
     return candidate.info.is_native && candidate.backbone == backbone;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct FoundLayout {
 /// @param backbone    "plugin/component"; empty: any
 /// @param image_size  of the networks in pixels; 0: unknown
 std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::string& backbone, std::int64_t image_size);
+
+/// Whether and how well `weights` match; without value if the layout fails at them, after a warning on stderr.
+std::optional<LayoutMatch> recognised(const FoundLayout& found, const ForeignWeights& weights);
 
 /// The native layout of `backbone`, or null.
 const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone);

@@ -10,6 +10,7 @@
 #include "framework/config/experiment.h"
 #include "framework/loading/component.h"
 #include "framework/loading/discovery.h"
+#include "framework/loading/part_factory.h"
 
 namespace casdm {
 
@@ -28,8 +29,13 @@ class PluginHost final : public ComponentFactory {
   /// @param probing  off if this process is itself a trial (conformance tests)
   explicit PluginHost(PluginCatalog catalog, std::vector<LockedPlugin> lock = {}, Probing probing = Probing::on);
   ~PluginHost() override;
+  PluginHost(const PluginHost&) = delete;
+  PluginHost& operator=(const PluginHost&) = delete;
 
   const PluginCatalog& catalog() const { return catalog_; }
+
+  /// For the Spec of components that contain others.
+  const ComponentFactory& parts() const { return parts_; }
 
   /// Creates a component of interface K for the host; it is used through `Component::call`.
   template <class K>
@@ -59,6 +65,7 @@ class PluginHost final : public ComponentFactory {
   void try_making(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,
                   const void* spec) const;
 
+  PartFactory parts_{*this};
   PluginCatalog catalog_;
   std::vector<LockedPlugin> lock_;
   mutable bool is_probing_;

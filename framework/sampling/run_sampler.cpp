@@ -250,7 +250,7 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
   });
   if (model.conditions) {
     settings.set("data", experiment.options.data.dataset.table);
-    settings.set("data_content", to_value(fingerprint(*model.conditions, experiment.options.data)));
+    settings.set("data_content", to_value(fingerprint(model.conditions->dataset(), experiment.options.data)));
   }
   return settings;
 }

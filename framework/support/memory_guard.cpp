@@ -23,8 +23,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kLarge = std::size_t{1} << 20;  ///< from here on an allocation is looked at
 constexpr std::size_t kLargestFromHeap = std::size_t{32} << 20;
-constexpr std::uint64_t kKept = std::uint64_t{128} << 20;  ///< for everything that is smaller
-constexpr std::uint64_t kMuch = 8;                         ///< a larger part of what is free is taken at once
+constexpr std::uint64_t kReserve = std::uint64_t{128} << 20;  ///< for everything that is smaller
+constexpr std::uint64_t kMuch = 8;                            ///< a larger part of what is free is taken at once
 constexpr auto kFresh = std::chrono::milliseconds(250);
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr int kPauses = 10;  ///< until others, which may have taken the memory for a moment, count
@@ -71,7 +71,7 @@ class GuardedAllocator final : public c10::Allocator {
 
   void look() {
     const std::uint64_t free = free_memory();
-    left_ = free - std::min(free, kKept);
+    left_ = free - std::min(free, kReserve);
     looked_ = Clock::now();
   }
 

@@ -12,8 +12,8 @@
 #include "casdm/error.h"
 #include "casdm/on_device.h"
 #include "casdm/text.h"
-#include "framework/composition/attributed.h"
 #include "framework/device/device.h"
+#include "framework/loading/attributed.h"
 #include "framework/support/component_name.h"
 #include "framework/training/gradient_factors.h"
 #include "framework/training/metric_input.h"
@@ -132,7 +132,7 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     const std::string name = options.name.empty() ? component_name(options.metric.type) : options.name;
     MetricLoss::Spec spec;
     spec.image = ImageShape::square(data.channels, metric_image_size(options, data.image_size));
-    spec.factory = experiment.host.get();
+    spec.factory = &experiment.host->parts();
     Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
     const MetricInfo info = metric.call(&MetricLoss::info);
     check(options, info, name, experiment.options);

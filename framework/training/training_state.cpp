@@ -150,7 +150,7 @@ void TrainingState::check_numbers(const Parts& parts) const {
   for (const ModuleState& module : modules) {
     if (module.has_finite_weights()) continue;
     throw NotFinite(text("step ", step_, ": the weights of module ", module.name(),
-                         " are not finite, and no checkpoint of them is saved. Try a smaller learning rate"));
+                         " are not finite, and no checkpoint of them is saved"));
   }
   for (const auto& [part, tensors] : parts) {
     if (const std::string name = first_with_nan(tensors); !name.empty()) {

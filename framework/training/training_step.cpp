@@ -39,11 +39,15 @@ Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight,
 /// `value` without the loss scale, which is 1 except in fp16.
 Tensor unscaled(const Tensor& value, double scale) { return scale == 1 ? value : value / scale; }
 
-void run_backward(const Tensor& loss, const Experiment& options, bool keeps_graph) {
+void run_backward(const Tensor& loss, const Experiment& options, const std::vector<NamedModule>& modules,
+                  bool keeps_graph) {
   try {
     loss.backward({}, keeps_graph);
   } catch (...) {
     std::vector<ComponentConfig> components{options.head};
+    for (const NamedModule& module : modules) {
+      if (module.config.type != options.head.type) components.push_back(module.config);
+    }
     for (const MetricOptions& metric : options.metrics) components.push_back(metric.metric);
     throw_attributed("the backward pass", components);
   }
@@ -227,7 +231,7 @@ void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
   if (!loss.defined()) return;
-  const auto run = [&] { run_backward(loss, options_, pass == Pass::keeps_graph); };
+  const auto run = [&] { run_backward(loss, options_, model_.modules, pass == Pass::keeps_graph); };
   pass == Pass::last ? exchange_.during(run) : run();
   for (ModuleState& module : state_.modules) module.gather_gradients();
 }

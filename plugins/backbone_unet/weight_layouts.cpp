@@ -132,7 +132,9 @@ LayoutMatch DiffusersWeights::recognise(const ForeignWeights& weights) const {
 }
 
 BackboneWeights DiffusersWeights::read(const ForeignWeights& weights) const {
-  const AdmModel model = from_diffusers(weights.config, weights.tensors, attention_order(weights, options_));
+  // q, k and v are separate weights there, so any order will do; that of the U-Net's default fits most experiments.
+  const AttentionOrder order = options_.attention_order.value_or(UNetOptions().attention_order);
+  const AdmModel model = from_diffusers(weights.config, weights.tensors, order);
   return described(model.layout, model.tensors, unseen_options(model.options), model.image_size);
 }
 

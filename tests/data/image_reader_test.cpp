@@ -141,13 +141,37 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
 }
 
 TEST_CASE("a sample has the label of the image whose extras it gets, or the classes in turn") {
-  const Made images([](std::int64_t index) {
-    Example example = pixel(1);
-    example.label = index == 2 ? -1 : 1 - index;
-    return example;
-  });
+  ImageReader images = reader_of(
+      [](std::int64_t index) {
+        Example example = pixel(1);
+        example.label = index == 2 ? -1 : 1 - index;
+        return example;
+      },
+      options_with(false));
   CHECK(at::equal(labels_of_samples(&images, 2, 1, 5), at::tensor({0, 0, 1, 0, 1}, at::kLong)));
   CHECK(at::equal(labels_of_samples(nullptr, 2, 1, 5), at::tensor({1, 0, 1, 0, 1}, at::kLong)));
+}
+
+TEST_CASE("an image whose extras cannot be read is named, or skipped with its label where unreadable ones are") {
+  class Numbered final : public Made {
+   public:
+    Numbered()
+        : Made([](std::int64_t index) {
+            if (index == 1) throw Error("number 1: the pair is broken");
+            Example example = pixel(1);
+            example.label = index / 2;
+            example.extras["age"] = {{}, {index}};
+            return example;
+          }) {}
+    std::vector<ExtraInfo> extras() const override { return {{"age", {}, false, true}}; }
+  };
+  ImageReader strict(std::make_shared<Numbered>(), options_with(false));
+  CHECK_THROWS_WITH_AS(extras_of(strict, 0, 2), doctest::Contains("number 1: the pair is broken"), Error);
+  ImageReader lenient(std::make_shared<Numbered>(), options_with(true));
+  CHECK(at::equal(extras_of(lenient, 0, 5).at("age"), at::tensor({0, 2, 2, 0, 2}, at::kLong)));
+  CHECK(at::equal(labels_of_samples(&lenient, 2, 0, 3), at::tensor({0, 1, 1}, at::kLong)));
+  CHECK_THROWS_WITH_AS(labels_of_samples(&lenient, 1, 0, 2), doctest::Contains("number 1 has the label 1; expected"),
+                       Error);
 }
 
 TEST_CASE("a data set's remarks are counted over the images that were read") {

@@ -196,7 +196,7 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
     run("casdm import " + weights + ".safetensors --out " + weights + "2.safetensors");
     run("casdm export " + checkpoint.string() + " --module theta --out " + weights + " --layout diffusers --weights " +
         weights);
-    run("casdm import " + weights + " --out " + weights + "3.safetensors --set attention_order=legacy");
+    run("casdm import " + weights + " --out " + weights + "3.safetensors");
     const TensorFile saved =
         read_safetensors(checkpoint / (weights == "ema" ? "ema.safetensors" : "weights.safetensors"));
     for (const char* number : {"", "2", "3"}) {

@@ -5,6 +5,7 @@
 
 #include "casdm/backbone.h"
 #include "casdm/safetensors.h"
+#include "framework/interchange/weight_layouts.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
 #include "interchange/torch_files.h"
@@ -131,6 +132,33 @@ TEST_CASE("weights that do not fit the network are listed and not written") {
   const Outcome alone = shell("casdm import other.pt --out theta.safetensors", folder.path());
   CHECK_MESSAGE(alone.status == 0, alone.err);
   CHECK(has(alone.err, "although it resembles one"));
+}
+
+TEST_CASE("a layout that fails at weights, or is sure of them beyond 1, is left out with a warning") {
+  class Faulty final : public WeightLayout {
+   public:
+    explicit Faulty(double confidence) : confidence_(confidence) {}
+    WeightLayoutInfo info() const override { return {}; }
+    LayoutMatch recognise(const ForeignWeights&) const override {
+      if (confidence_ == 0) throw Error("nothing is known");
+      return {confidence_, ""};
+    }
+    BackboneWeights read(const ForeignWeights&) const override { return {}; }
+    ForeignWeights write(const BackboneWeights&) const override { return {}; }
+
+   private:
+    double confidence_;
+  };
+  const auto is_left_out = [](double confidence) {
+    FoundLayout found;
+    found.type = "mine/faulty";
+    found.layout = {std::make_shared<Faulty>(confidence), ComponentConfig{"mine/faulty", Value()}};
+    return !recognised(found, {}).has_value();
+  };
+  CHECK_FALSE(is_left_out(1));
+  CHECK(is_left_out(0));
+  CHECK(is_left_out(1.5));
+  CHECK(is_left_out(std::nan("")));
 }
 
 TEST_CASE("a file without tensors is refused") {

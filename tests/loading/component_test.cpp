@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "casdm/dataset.h"
-#include "framework/composition/attributed.h"
 #include "framework/distributed/world.h"
+#include "framework/loading/attributed.h"
 #include "framework/loading/global_state.h"
 #include "framework/support/exception_message.h"
 #include "support/messages.h"

@@ -123,6 +123,24 @@ TEST_CASE("a metric that throws is named") {
                        doctest::Contains("metric_faulty/faulty"), PluginError);
 }
 
+TEST_CASE(
+    "a backbone in a head, or a metric in a metric, is named for what it throws or changes, not what contains it") {
+  const TemporaryFolder folder;
+  const auto message = [&](const std::string& name, const std::string& toml) {
+    return message_of_run(small_experiment(folder.path(), name, toml));
+  };
+  const std::string head = "[head]\ntype = \"single\"\n[head.theta]\ntype = \"networks_broken/faulty_network\"\n";
+  std::string said = message("throws", head + "fault = \"throws\"\n");
+  CHECK_MESSAGE(said.find("head.theta: networks_broken/faulty_network: failed at step 1") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("the backbone gave up") != std::string::npos, said);
+  said = message("draws", head + "change = \"generator\"\n");
+  CHECK_MESSAGE(said.find("'networks_broken/faulty_network' changed the global random generator") != std::string::npos,
+                said);
+  const std::string inner = "[[metrics]]\ntype = \"resized\"\nsize = 8\n[metrics.metric]\ntype = \"faulty\"\n";
+  said = message("inner", cascade_head() + inner + "fault = \"throw\"\n");
+  CHECK_MESSAGE(said.find("metrics.0.metric: metric_faulty/faulty: failed at step 1") != std::string::npos, said);
+}
+
 TEST_CASE("an error in the backward pass names the components whose code runs there") {
   const TemporaryFolder folder;
   std::string message;
@@ -132,9 +150,10 @@ TEST_CASE("an error in the backward pass names the components whose code runs th
     message = error.what();
   }
   CHECK_MESSAGE(message.starts_with("the backward pass, which runs code of "), message);
-  for (const char* part : {"test.toml:27:1: head: head_diffusion/cascade and of ",
-                           "test.toml:45:1: metrics.0: metric_faulty/faulty, failed at step 3, ",
-                           ": the metric gave up on its gradient"}) {
+  for (const char* part :
+       {"test.toml:27:1: head: head_diffusion/cascade and of ", ": head.theta: backbone_unet/unet and of ",
+        "test.toml:45:1: metrics.0: metric_faulty/faulty, failed at step 3, ",
+        ": the metric gave up on its gradient"}) {
     CHECK_MESSAGE(message.find(part) != std::string::npos, message);
   }
 }

@@ -29,7 +29,7 @@ struct CellsOptions {
 
   static void describe(Schema<CellsOptions>& s) {
     s.option("fault", &CellsOptions::fault, "What is wrong.")
-        .choices({"none", "not_a_number", "no_weights", "reused_memory"});
+        .choices({"none", "not_a_number", "no_weights", "reused_memory", "other_name"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
     s.option("weights", &CellsOptions::weights, "Where its network would be; not read.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
@@ -73,7 +73,9 @@ class CellsExtractor : public FeatureExtractor {
       kept_ = map;
     }
     NamedTensors result;
-    for (const std::string& name : names) result.emplace_back(name, name == "map" ? map : map.flatten(1));
+    for (const std::string& name : names) {
+      result.emplace_back(options_.fault == "other_name" ? "other" : name, name == "map" ? map : map.flatten(1));
+    }
     return result;
   }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <stdexcept>
+
 #include "casdm/backbone.h"
 #include "casdm/cascade_head.h"
 #include "casdm/random.h"
@@ -19,7 +21,7 @@ struct FaultyBackboneOptions {
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
         .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
-                  "shared", "double_weights", "two_types"});
+                  "shared", "double_weights", "two_types", "throws"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -47,6 +49,7 @@ class FaultyBackbone final : public Backbone {
 
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
     testing::meddle(change_);
+    if (is("throws")) throw std::runtime_error("the backbone gave up");
     if (is("in_place")) Tensor(x.detach()).mul_(0.5);
     const Tensor time = is("whole_t") ? t.floor() : t;
     Tensor shift = (time.to(weight_.scalar_type()) * 0.01).sin().unsqueeze(1) * time_;

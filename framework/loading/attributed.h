@@ -1,21 +1,26 @@
 #pragma once
 
+#include <concepts>
 #include <memory>
 
+#include "casdm/backbone.h"
 #include "casdm/dataset.h"
+#include "casdm/feature_extractor.h"
+#include "casdm/metric_loss.h"
 #include "casdm/module.h"
 #include "casdm/noise_scheduler.h"
 #include "framework/loading/component.h"
 
 namespace casdm {
 
-/// Components that the host passes around through their interface: each call goes through the Component. They override
-/// every method; a method added to an interface but not here would fall back to the interface's default for every
-/// plugin.
+/// Components that are passed around through their interface, by the host or to another component: each call goes
+/// through the Component. They override every method; a method added to an interface but not here would fall back to
+/// the interface's default for every plugin.
 
-class AttributedModule final : public Module {
+template <std::derived_from<Module> K>
+class AttributedModuleOf : public K {
  public:
-  explicit AttributedModule(Component<Module> module) : module_(std::move(module)) {}
+  explicit AttributedModuleOf(Component<K> module) : module_(std::move(module)) {}
 
   NamedTensors parameters() const override { return module_.call(&Module::parameters); }
   NamedTensors buffers() const override { return module_.call(&Module::buffers); }
@@ -24,8 +29,52 @@ class AttributedModule final : public Module {
   WeightShadow begin_shadow(const Tensor& weights) override { return module_.call(&Module::begin_shadow, weights); }
   void end_shadow() override { module_.call(&Module::end_shadow); }
 
+ protected:
+  const Component<K>& module() const { return module_; }
+
  private:
-  Component<Module> module_;
+  Component<K> module_;
+};
+
+using AttributedModule = AttributedModuleOf<Module>;
+
+class AttributedBackbone final : public AttributedModuleOf<Backbone> {
+ public:
+  using AttributedModuleOf::AttributedModuleOf;
+
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
+    return module().call(&Backbone::forward, x, t, condition);
+  }
+  std::vector<TapInfo> taps() const override { return module().call(&Backbone::taps); }
+  BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                   const std::vector<std::string>& names) override {
+    return module().call(&Backbone::forward_with_taps, x, t, condition, names);
+  }
+};
+
+class AttributedMetric final : public AttributedModuleOf<MetricLoss> {
+ public:
+  using AttributedModuleOf::AttributedModuleOf;
+
+  MetricInfo info() const override { return module().call(&MetricLoss::info); }
+  std::vector<Tensor> prepare(const Tensor& target) override { return module().call(&MetricLoss::prepare, target); }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return module().call(&MetricLoss::distance, prediction, target);
+  }
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    return module().call(&MetricLoss::distance_in, prediction, target, context);
+  }
+};
+
+class AttributedExtractor final : public AttributedModuleOf<FeatureExtractor> {
+ public:
+  using AttributedModuleOf::AttributedModuleOf;
+
+  ExtractorInfo info() const override { return module().call(&FeatureExtractor::info); }
+  NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
+    return module().call(&FeatureExtractor::extract, images, names);
+  }
 };
 
 class AttributedDataset final : public Dataset {
