@@ -16,9 +16,6 @@ namespace casdm {
 
 namespace {
 
-/// In a floating-point image: 1 plus what rounding may add.
-constexpr float kLargestValue = 1.0001F;
-
 std::int64_t gigabytes(double bytes) { return static_cast<std::int64_t>(std::ceil(bytes / 1e9)); }
 
 /// Only plain images are cached.
@@ -65,7 +62,7 @@ std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& 
                      shape.height, " x ", shape.width));
   }
   for (const float value : image.values) {
-    if (std::abs(value) <= kLargestValue) continue;
+    if (std::abs(value) <= kLargestPixel) continue;
     throw Error(text("an image in floating point has the value ", number(value),
                      "; expected values in [-1, 1], the range of samples"));
   }

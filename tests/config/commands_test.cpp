@@ -170,6 +170,7 @@ TEST_CASE("a word is quoted for the shell where necessary") {
   CHECK(shell_word("") == "''");
   for (const char* word : {"~", "$HOME", "a;b", "a\nb", "*", "a\\b", "#", "!"})
     CHECK(shell_word(word) == text("'", word, "'"));
+  CHECK(shell_word("fo\xffl'd\x1b") == "$'fo\\xffl\\x27d\\x1b'");
 }
 
 TEST_CASE("init and schema write what was found, and never over another file") {

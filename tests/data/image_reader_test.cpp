@@ -138,6 +138,10 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
   CHECK(prepared_extra(context, example).size() == 2 * sizeof(float));
   example.extras["context"] = {{1, std::nanf("")}, {}};
   CHECK_THROWS_WITH_AS(prepared_extra(context, example), "the extra \"context\" has values that are not finite", Error);
+  example.extras["context"] = {{1, 900}, {}};
+  CHECK_NOTHROW(prepared_extra(context, example));
+  CHECK_THROWS_WITH_AS(prepared_extra({"context", {2, 1, 1}, true}, example),
+                       "the extra \"context\", an image, has the value 900.0; expected values in [-1, 1]", Error);
 }
 
 TEST_CASE("a sample has the label of the image whose extras it gets, or the classes in turn") {
