@@ -145,8 +145,21 @@ TEST_CASE("the conditions of samples belong to the sampling: other conditions ma
     CHECK(read_file(folder.path() / "s/000000.png") != read_file(folder.path() / "t/000000.png"));
   }
   // The data set's extras may change even if its table does not.
-  const std::string record = read_file(folder.path() / "t/sampling.json");
-  CHECK(record.find("\"data_content\"") != std::string::npos);
+  const auto turned = [&](const std::string& command) {
+    return shell("CASDM_TEST_TURNED=1 casdm " + command + kPlugin, folder.path());
+  };
+  const Outcome others = turned("sample runs/research --num 2 --out s");
+  CHECK(others.status == 2);
+  CHECK_MESSAGE(others.err.find("data_content") != std::string::npos, others.err);
+  const Outcome resumed = turned("train --resume runs/research --set train.total_images=28");
+  CHECK(resumed.status == 1);
+  CHECK_MESSAGE(resumed.err.find("12 of the 12 extras that were looked at are others") != std::string::npos,
+                resumed.err);
+  const Outcome bright = shell("casdm data inspect research.toml --set data.scale=3.0" + kPlugin, folder.path());
+  CHECK(bright.status == 1);
+  CHECK_MESSAGE(bright.out.find("pair 0: the extra \"image\", an image, has the value") != std::string::npos,
+                bright.err);
+  CHECK_MESSAGE(bright.out.find("which a training does not keep (they have extras)") != std::string::npos, bright.out);
 }
 
 TEST_CASE("an export of a network without a layout lists its options that differ where it is imported") {

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstdlib>
 
 #include "casdm/dataset.h"
 #include "casdm/error.h"
@@ -79,11 +80,13 @@ struct PairsOptions {
   }
 };
 
-/// Floating-point images, each with a fainter one as a condition.
+/// Floating-point images, each with a fainter one as a condition, or one turned over where CASDM_TEST_TURNED is set, as
+/// if its file had been replaced.
 class Pairs final : public Dataset {
  public:
   using Options = PairsOptions;
-  Pairs(const Options& options, const Spec& spec) : shape_(spec.image), scale_(options.scale) {}
+  Pairs(const Options& options, const Spec& spec)
+      : shape_(spec.image), scale_(std::getenv("CASDM_TEST_TURNED") == nullptr ? options.scale : -options.scale) {}
   std::int64_t size() const override { return 12; }
   bool is_floating_point() const override { return true; }
   std::vector<ExtraInfo> extras() const override {
