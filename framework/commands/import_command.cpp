@@ -232,6 +232,11 @@ void print_network(const BackboneWeights& network, const FoundLayout& layout, co
             << network.summary << ". Its options:\n\ntype = " << to_toml_value(is_unique ? bare : layout.backbone)
             << '\n'
             << to_toml(network.options);
+  const std::int64_t classes = network.spec.condition.num_classes;
+  if (classes > 0) {
+    std::cout << "# it takes labels of " << classes << (classes == 1 ? " class" : " classes")
+              << ", that of data.label_dropout included: set data.use_labels = true\n";
+  }
   for (const std::string& remark : network.remarks) std::cout << "# " << remark << '\n';
   std::cout << '\n';
 }

@@ -19,6 +19,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/void_options.h"
 #include "framework/loading/discovery.h"
+#include "framework/loading/lock.h"
 #include "framework/loading/trusted_path.h"
 #include "framework/report/report.h"
 #include "framework/report/written_page.h"
@@ -88,7 +89,7 @@ class Catalogs {
  public:
   explicit Catalogs(const std::vector<std::string>& plugins) : files_(plugins.begin(), plugins.end()) {}
 
-  const ComponentCatalog& of(const Value& document) {
+  const PluginCatalog& of(const Value& document) {
     const std::vector<fs::path> paths = plugin_paths(document);
     const auto known = catalogs_.find(paths);
     if (known != catalogs_.end()) return known->second;
@@ -204,12 +205,14 @@ fs::path page_of(const Sweep& sweep) { return sweep.folder / "report.html"; }
 
 /// Throws what every training would throw at once, for those of `cells` that are still to be started.
 void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std::int64_t processes,
-                 const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
+                 const std::function<const PluginCatalog&(const Value&)>& catalog_of) {
   for (const std::size_t index : cells) {
     const SweepCell& cell = sweep.cells[index];
     if (state_of(sweep, cell) != CellState::waiting) continue;
+    const PluginCatalog& catalog = catalog_of(cell.experiment);
+    for (const FoundPlugin* plugin : plugins_of(cell.experiment, catalog)) require_consent(*plugin);
     try {
-      check_before_training(cell.experiment, catalog_of(cell.experiment));
+      check_before_training(cell.experiment, catalog);
       require_effect(cell.experiment);
       const std::int64_t batch = find_path(cell.experiment, "train.batch_size")->as_integer();
       if (batch % processes == 0) continue;
@@ -219,7 +222,7 @@ void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std:
       const bool has_runs = std::any_of(sweep.cells.begin(), sweep.cells.end(), [&](const SweepCell& other) {
         return other.point == cell.point && state_of(sweep, other) != CellState::waiting;
       });
-      const bool is_idle = has_runs && !void_options(cell.experiment, catalog_of(cell.experiment)).empty();
+      const bool is_idle = has_runs && !void_options(cell.experiment, catalog).empty();
       throw ConfigError(text("arm ", quoted(sweep.points[cell.point].name), ": ", error.what(),
                              is_idle ? "\nTake options without effect out of the sweep's file: the runs that the arm "
                                        "has with them are kept"
@@ -276,7 +279,7 @@ int sweep_command(const std::vector<std::string>& arguments) {
   check(a);
   a.file = or_shipped(a.file);
   Catalogs catalogs(a.plugins);
-  const auto catalog_of = [&](const Value& document) -> const ComponentCatalog& { return catalogs.of(document); };
+  const auto catalog_of = [&](const Value& document) -> const PluginCatalog& { return catalogs.of(document); };
   const Sweep sweep = load_sweep(a.file, a.overrides, catalog_of);
   const SweepSettings settings = settings_of(a);
   check_sweep_folder(sweep, catalog_of);

@@ -10,6 +10,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/data/image_reader.h"
+#include "framework/data/whole_image.h"
 
 namespace casdm {
 

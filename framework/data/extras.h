@@ -13,9 +13,6 @@ namespace casdm {
 
 class ImageReader;
 
-/// In a floating-point image: 1 plus what rounding may add.
-inline constexpr float kLargestPixel = 1.0001F;
-
 /// The numbers of an extra, as the bytes of float32 or int64. Throws Error if they are missing, their number does not
 /// match the shape, or one of them is not finite or, of an image, beyond [-1, 1].
 std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& example);

@@ -9,6 +9,7 @@
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
 #include "framework/data/extras.h"
+#include "framework/data/whole_image.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/support/memory.h"
 
@@ -61,11 +62,7 @@ std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& 
                      " and ", image.values.size(), " values; it must have the size asked for, ", shape.channels, " x ",
                      shape.height, " x ", shape.width));
   }
-  for (const float value : image.values) {
-    if (std::abs(value) <= kLargestPixel) continue;
-    throw Error(text("an image in floating point has the value ", number(value),
-                     "; expected values in [-1, 1], the range of samples"));
-  }
+  require_pixel_range(image);
   const std::vector<float> planes = to_planes(image.values, image.channels);
   const auto* first = reinterpret_cast<const std::uint8_t*>(planes.data());
   return {first, first + planes.size() * sizeof(float)};

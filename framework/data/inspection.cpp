@@ -51,8 +51,9 @@ void require_whole(const Dataset& dataset, std::int64_t index, const Image& imag
                    image.channels, " channels has ", count, is_floating_point ? " values" : " bytes"));
 }
 
-void require_extras(const Dataset& dataset, std::int64_t index, const Example& example) {
+void require_numbers(const Dataset& dataset, std::int64_t index, const Example& example) {
   try {
+    require_pixel_range(example.image);
     for (const ExtraInfo& info : dataset.extras()) prepared_extra(info, example);
   } catch (const Error& error) {
     throw Error(text(dataset.describe(index), ": ", error.what()));
@@ -66,7 +67,7 @@ void look_at(const Dataset& dataset, std::int64_t index, const Dataset::Spec& sp
   try {
     example = dataset.get(index);
     require_whole(dataset, index, example.image);
-    require_extras(dataset, index, example);
+    require_numbers(dataset, index, example);
     if (is_in_grid && example.image.values.empty()) prepared = prepare_image(example.image, spec);
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex);

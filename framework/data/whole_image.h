@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "casdm/dataset.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
 
 namespace casdm {
 
@@ -15,6 +18,18 @@ inline bool is_whole(const Image& image, std::size_t count) {
     left /= size;
   }
   return left == 1;
+}
+
+/// In a floating-point image: 1 plus what rounding may add.
+inline constexpr float kLargestPixel = 1.0001F;
+
+/// Throws Error if a value of a floating-point image is not finite, or beyond [-1, 1].
+inline void require_pixel_range(const Image& image) {
+  for (const float value : image.values) {
+    if (std::abs(value) <= kLargestPixel) continue;
+    throw Error(text("an image in floating point has the value ", number(value),
+                     "; expected values in [-1, 1], the range of samples"));
+  }
 }
 
 }  // namespace casdm

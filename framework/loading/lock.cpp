@@ -7,6 +7,8 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
+#include "framework/loading/origins.h"
+#include "framework/loading/trusted_path.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -100,6 +102,15 @@ void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, co
     if (!problem.empty()) problems.push_back(std::move(problem));
   }
   fail_locked(problems);
+}
+
+void require_consent(const FoundPlugin& plugin) {
+  if (plugin.origin != kConfigOrigin || trusts_plugins()) return;
+  const std::string objection = objection_to(plugin.path);
+  if (objection.empty()) return;
+  throw PluginError(text(plugin.path.string(), " is named by [plugins] paths of the experiment and ", objection,
+                         ". If you trust it as you trust a program, pass --trust-plugins once; it is remembered ",
+                         "for this file as it is now"));
 }
 
 }  // namespace casdm

@@ -28,4 +28,8 @@ void fail_locked(const std::vector<std::string>& problems);
 /// every plugin that is not locked or whose file differs. PluginHost checks again each one that it loads.
 void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, const PluginCatalog& catalog);
 
+/// Throws PluginError if the experiment brings the plugin and the user has not allowed it: it may come from anywhere,
+/// like the experiment.
+void require_consent(const FoundPlugin& plugin);
+
 }  // namespace casdm

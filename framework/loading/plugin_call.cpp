@@ -59,10 +59,10 @@ const Location* place_of_named(const Value& table, const Location& of_table, std
 }
 
 /// A component's error about its options is reported where they were set: by --set, or in the file of its table.
-std::string prefix_of(const ComponentConfig& component, std::string_view message) {
+const Location& place_of(const ComponentConfig& component, std::string_view message) {
   const Location& table = component.table.location();
   const Location* named = place_of_named(component.table, table, message);
-  return prefix_at(named != nullptr ? *named : table, component.type);
+  return named != nullptr ? *named : table;
 }
 
 /// What a component said, or the beginning of it.
@@ -80,7 +80,10 @@ std::string beginning_of(std::string_view message) {
       text(component != nullptr ? error_prefix(*component) : "", failure, at.empty() ? "" : " ", at, ": ");
   const auto own = [&](std::string_view message) {
     if (component == nullptr) return foreign + beginning_of(message);
-    return text(prefix_of(*component, message), at, at.empty() ? "" : ": ", beginning_of(message));
+    const Location& place = place_of(*component, message);
+    const std::string said_already = prefix_at(place, "");
+    if (message.starts_with(said_already)) message.remove_prefix(said_already.size());
+    return text(prefix_at(place, component->type), at, at.empty() ? "" : ": ", beginning_of(message));
   };
   try {
     throw;

@@ -94,19 +94,10 @@ class HeldFile {
   int descriptor_;
 };
 
-/// A plugin that the experiment brings may come from anywhere, like the experiment.
-void require_consent(const FoundPlugin& plugin) {
-  const bool is_brought = plugin.origin == kConfigOrigin;
-  if (is_brought && !trusts_plugins()) {
-    const std::string objection = objection_to(plugin.path);
-    if (!objection.empty()) {
-      throw PluginError(text(plugin.path.string(), " is named by [plugins] paths of the experiment and ", objection,
-                             ". If you trust it as you trust a program, pass --trust-plugins once; it is remembered ",
-                             "for this file as it is now"));
-    }
-  }
-  const bool is_named = is_brought || plugin.origin == kCommandOrigin;
-  if (is_named) allow(plugin.path);
+/// Remembers what the user has named.
+void take_consent(const FoundPlugin& plugin) {
+  require_consent(plugin);
+  if (plugin.origin == kConfigOrigin || plugin.origin == kCommandOrigin) allow(plugin.path);
 }
 
 /// Loads exactly the library that the catalog found, the lock allows and the user wants. After the last check of the
@@ -114,7 +105,7 @@ void require_consent(const FoundPlugin& plugin) {
 const dll::shared_library& open_checked(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   const HeldFile file(plugin.path);
   if (const std::string problem = lock_problem(plugin, lock); !problem.empty()) fail_locked({problem});
-  require_consent(plugin);
+  take_consent(plugin);
   const std::string problem = distrust(plugin.path);
   if (!problem.empty()) throw PluginError(text(plugin.path.string(), " cannot be used: ", problem));
   const std::optional<ElfNote> note = read_elf_note(plugin.path);

@@ -143,7 +143,7 @@ Value record_of(const Sampling& sampling) {
 SampleFolder::SampleFolder(fs::path path) : path_(std::move(path)) {
   std::error_code ignored;
   if (fs::exists(path_, ignored) && !fs::is_directory(path_, ignored)) {
-    throw ConfigError(text("sample: ", quoted(path_.string()), " is not a folder; choose another one with --out"));
+    throw ConfigError(text(quoted(path_.string()), " is not a folder; choose another one with --out"));
   }
   try {
     earlier_ = read_record();
@@ -214,7 +214,7 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
     const std::string content = read_regular_file(path_ / kRecord, kLargestRecord);
     is_record_ours_ = content.empty() || content.find("\"format\"") != std::string::npos;
     if (!overwrite || !is_record_ours_) {
-      throw ConfigError(text("sample: ", quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
+      throw ConfigError(text(quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
                              ". Choose another folder",
                              is_record_ours_ ? ", or pass --overwrite" : ": no `casdm sample` has written it"));
     }
@@ -222,7 +222,7 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
   std::vector<std::string> differences;
   if (earlier_) collect_differences(member(*earlier_, "settings"), sampling_.settings, "", differences);
   if (!differences.empty() && !overwrite) {
-    throw ConfigError(text("sample: ", quoted(path_.string()), " holds ",
+    throw ConfigError(text(quoted(path_.string()), " holds ",
                            is_unfinished() ? "another sampling, unfinished" : "another sampling", ":\n",
                            join(differences, "\n"), "\nChoose another folder, or pass --overwrite"));
   }
@@ -240,6 +240,17 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
 /// Refuses files with names of a sampling that the earlier one does not account for. Without a sampling.json, nothing
 /// is known about their origin.
 void SampleFolder::refuse_strangers(bool overwrite) const {
+  const std::vector<std::string> strangers = strangers_if(overwrite);
+  if (strangers.empty()) return;
+  const bool would_replace = !overwrite && strangers_if(true).size() < strangers.size();
+  throw ConfigError(text(
+      quoted(path_.string()), " holds ", shortened(strangers), ", which ",
+      earlier_ ? "its sampling.json does not account for, or which was changed since" : "no sampling.json accounts for",
+      ". Choose another folder, or move them away",
+      would_replace ? ", or pass --overwrite to replace those that `casdm sample` has made" : ""));
+}
+
+std::vector<std::string> SampleFolder::strangers_if(bool overwrite) const {
   std::vector<std::string> strangers;
   for (const auto& entry : fs::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
@@ -258,13 +269,8 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
     if (is_accounted_for ? !overwrite || !is_changed : is_replaced && is_ours) continue;
     strangers.push_back(name);
   }
-  if (strangers.empty()) return;
   std::sort(strangers.begin(), strangers.end());
-  throw ConfigError(text(
-      "sample: ", quoted(path_.string()), " holds ", shortened(strangers), ", which ",
-      earlier_ ? "its sampling.json does not account for, or which was changed since" : "no sampling.json accounts for",
-      ". Choose another folder, or move them away",
-      overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
+  return strangers;
 }
 
 /// Continues with the images that the earlier sampling with the same settings has drawn.

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "casdm/value.h"
 #include "framework/reporting/npz_file.h"
@@ -82,6 +83,7 @@ class SampleFolder {
   void hold();
   void require_in_place() const;
   void refuse_strangers(bool overwrite) const;
+  std::vector<std::string> strangers_if(bool overwrite) const;
   std::string go_on();
   void start();
   void write_record(bool is_complete) const;

@@ -54,6 +54,8 @@ TEST_CASE("any exception of a component gets file, key and component, and keeps 
   CHECK(message_of<ProcessLost>(size_of(lost)) == "rank 1 is gone");
   const auto config = throwing([] { throw ConfigError("48 is odd"); });
   CHECK(message_of<ConfigError>(size_of(config)) == place + "48 is odd");
+  const auto placed = throwing([] { throw ConfigError("a.toml:3:1: data: 48 is odd"); });
+  CHECK(message_of<ConfigError>(size_of(placed)) == place + "48 is odd");
   const auto other = throwing([] { throw std::runtime_error("oops"); });
   CHECK(message_of<PluginError>(size_of(other)) == place + "failed: oops");
   const auto endless = throwing([] { throw std::runtime_error(std::string(2'000'000, 'x')); });

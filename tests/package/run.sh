@@ -240,6 +240,17 @@ read_only_home() {
   HOME=/proc quietly "$casdm" report "$scratch/runs/homeless"
 }
 
+# A link of the installed pages leads to what is installed.
+links() {
+  python3 - "$prefix/share/doc/casdm" <<'PYTHON' || fail "links of the installed documentation lead nowhere"
+import pathlib, re, sys
+broken = [f"{page}: {target}" for page in pathlib.Path(sys.argv[1]).rglob("*.md")
+          for target in re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", page.read_text(encoding="utf-8"))
+          if not re.match("[a-z]+:", target) and not (page.parent / target).exists()]
+sys.exit("\n".join(broken) or None)
+PYTHON
+}
+
 # The documentation is served from where it is installed; without it, the message says how to get it.
 documentation() {
   local pages=$prefix/share/doc/casdm/html moved=$scratch/pages server
@@ -322,6 +333,7 @@ for part in "${parts[@]}"; do
       another_libtorch
       bad_links
       read_only_home
+      links
       documentation
       if command -v zsh >/dev/null; then zsh_completes; fi
       if command -v dpkg-query >/dev/null; then
