@@ -22,6 +22,13 @@ TEST_CASE("a library that an experiment brings runs only when the user has allow
   CHECK(cage.run(plain + "casdm config check small.toml", "static_crash").status == 0);
   CHECK(cage.run(plain + "casdm plugins list --config small.toml", "static_crash").status == 0);
   CHECK(cage.run(plain + "casdm plugins doctor --config small.toml", "static_crash").status == 1);
+  write_file(cage.path() / "sweep.toml",
+             "name = \"s\"\nbase = \"small.toml\"\n[[arms]]\nname = \"one\"\n[[arms]]\nname = \"two\"\n"
+             "set = [\"train.batch_size=2\"]\n");
+  const Outcome sweep = cage.run(plain + "casdm sweep sweep.toml --no-pilot", "static_crash");
+  CHECK(sweep.status == 1);
+  CHECK_MESSAGE(sweep.err.find("pass --trust-plugins once") != std::string::npos, sweep.err);
+  CHECK_FALSE(fs::exists(cage.path() / "runs"));
   REQUIRE(cage.run(plain + kTrain + " --trust-plugins").status == 0);
   const std::string sample = "casdm sample runs/small --num 1 --out out";
   CHECK(cage.run(plain + sample).status == 0);
