@@ -121,7 +121,8 @@ REFERENCE = ["evaluate", "--reference", "tiny.toml", "--config", "judges.toml"]
 # A new command needs only one line.
 CASES = [
     Case("train", ["train", "tiny.toml"], "experiment"),
-    Case("behind", ["train", "tiny.toml", "--set", "checkpoint.in_background=always"], "experiment", orders_vary=True),
+    Case("behind", ["train", "tiny.toml", "--set", "checkpoint.in_background=always"], "experiment", orders_vary=True,
+         warns=True),
     Case("resume", ["train", "--resume", RUN], "part"),
     Case("longer", ["train", "--resume", RUN, "--set", "train.total_images=40"], repeated=True),
     Case("back", ["train", "--resume", f"{RUN}/checkpoints/000000000024"], repeated=True, aside=f"{RUN}/set-aside-"),
