@@ -12,6 +12,7 @@
 #include "framework/config/merge.h"
 #include "framework/config/overrides.h"
 #include "framework/config/problems.h"
+#include "framework/loading/discovery.h"
 #include "framework/support/comma_list.h"
 #include "framework/support/files.h"
 
@@ -149,6 +150,7 @@ std::vector<std::string> weights_in(const std::string& list, const Sweep& sweep)
 /// What each cell's experiment must accept: each of `lines` in turn, set after `before`.
 struct Asked {
   Value config{Value::Table{}};           ///< [evaluate] of --config
+  Value::Array plugin_paths;              ///< its [plugins] paths
   std::vector<std::string> before;        ///< --set, --sampler, --eta
   std::vector<std::string> lines = {""};  ///< one per --steps or --guidance; empty: none
 };
@@ -171,6 +173,8 @@ Asked asked_by(const std::vector<Option>& options, const fs::path& file) {
     const Value* evaluate = piece.find("evaluate");
     if (evaluate == nullptr) throw ConfigError(text(kConfig, " ", option.value, " has no [evaluate]"));
     asked.config.set("evaluate", *evaluate);
+    const Value* paths = find_path(piece, "plugins.paths");
+    if (paths != nullptr && paths->is_array()) asked.plugin_paths = paths->as_array();
   }
   return asked;
 }
@@ -227,6 +231,7 @@ void check_evaluated_arms(const Sweep& sweep, const Value& document,
       for (const std::string& line : asked.lines) {
         Value experiment = cell.experiment;
         merge(experiment, asked.config, &host_schema());
+        add_plugin_paths(experiment, asked.plugin_paths);
         std::vector<std::string> lines = asked.before;
         if (!line.empty()) lines.push_back(line);
         apply_overrides(experiment, lines);

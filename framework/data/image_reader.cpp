@@ -128,6 +128,9 @@ PreparedImage ImageReader::prepared(const Example& example) const {
     image.pixels = to_planes(fitted.pixels, fitted.channels);
   }
   for (const ExtraInfo& extra : extras_) image.extras.push_back(prepared_extra(extra, example));
+  if (example.extras.size() > extras_.size()) {
+    throw Error(text("an image has ", example.extras.size(), " extras; extras() declares ", extras_.size()));
+  }
   return image;
 }
 

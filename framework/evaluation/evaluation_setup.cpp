@@ -76,13 +76,7 @@ void add_plugin_paths(Value& document, const fs::path& file) {
   const Value experiment = load_document(file);
   const Value* more = find_path(experiment, "plugins.paths");
   if (more == nullptr || !more->is_array()) return;
-  const Value* own = document.find("plugins");
-  Value plugins = own != nullptr ? *own : Value(Value::Table{});
-  const Value* paths = plugins.find("paths");
-  Value::Array all = paths != nullptr && paths->is_array() ? paths->as_array() : Value::Array{};
-  all.insert(all.end(), more->as_array().begin(), more->as_array().end());
-  plugins.set("paths", std::move(all));
-  document.set("plugins", std::move(plugins));
+  add_plugin_paths(document, more->as_array());
 }
 
 }  // namespace

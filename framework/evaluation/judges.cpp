@@ -13,6 +13,7 @@
 #include "framework/device/device.h"
 #include "framework/evaluation/telling_options.h"
 #include "framework/loading/global_state.h"
+#include "framework/loading/untouched.h"
 #include "framework/support/component_name.h"
 
 namespace casdm {
@@ -241,7 +242,9 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
   std::vector<std::vector<Tensor>> parts(network.features.size());
   for (std::int64_t start = 0; start < images.size(0); start += at_once) {
     const Tensor part = images.slice(0, start, std::min(start + at_once, images.size(0)));
-    all = network.extractor.call(&FeatureExtractor::extract, part.to(device_), network.features);
+    all = with_constant_buffers(network.extractor, kNoMemory, [&] {
+      return network.extractor.call(&FeatureExtractor::extract, part.to(device_), network.features);
+    });
     require_unchanged_state();
     if (all.size() != network.features.size()) {
       network.extractor.fail(

@@ -143,8 +143,10 @@ std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges
     }
     const auto refuse = [&](const std::string& why) {
       throw ConfigError(text("--reference ", path.string(), ": ", why, ", all of ", judge.feature.dimension,
-                             " features, and the file does not say which network its statistics are of. Choose one "
-                             "judge by --config, or give images as the reference"));
+                             " features, and the file does not say which network its statistics are of. ",
+                             judges.judges().size() > 1
+                                 ? "Choose one judge by --config, or give images as the reference"
+                                 : "Give images as the reference, or a file with one of them"));
     };
     if (named == nullptr && fitting.size() > 1)
       refuse(text(judge.name, " might be compared with ", join(fitting, " or ")));

@@ -74,10 +74,10 @@ void require_reference_form(const fs::path& path, const Judges& judges) {
       "such a metric");
 }
 
-void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
-                     const ImageStream& images) {
-  remove_leftovers(fs::absolute(path).parent_path());
-  if (path.extension() == ".safetensors") return write_states(path, reference, judges);
+namespace {
+
+/// With the images that readers of such files expect beside the moments.
+void write_moments(const fs::path& path, const Reference& reference, const Judges& judges, const ImageStream& images) {
   std::vector<std::pair<std::string, Tensor>> arrays;
   std::vector<std::size_t> judged;
   Value named{Value::Table{}};
@@ -110,6 +110,21 @@ void write_reference(const fs::path& path, const Reference& reference, const Jud
   file.finish({}, kReferenceRecord, to_json(record, 1) + "\n", arrays);
   fs::rename(written, path);
   sync_folder(path.parent_path());
+}
+
+}  // namespace
+
+void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
+                     const ImageStream& images) {
+  remove_leftovers(fs::absolute(path).parent_path());
+  if (path.extension() == ".safetensors") return write_states(path, reference, judges);
+  try {
+    write_moments(path, reference, judges, images);
+  } catch (const PluginError&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error(text("--write-reference ", path.string(), ": ", error.what()));
+  }
 }
 
 }  // namespace casdm

@@ -3,12 +3,10 @@
 #include <concepts>
 #include <memory>
 
-#include "casdm/backbone.h"
 #include "casdm/dataset.h"
-#include "casdm/feature_extractor.h"
-#include "casdm/metric_loss.h"
 #include "casdm/module.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/text.h"
 #include "framework/loading/component.h"
 
 namespace casdm {
@@ -38,45 +36,6 @@ class AttributedModuleOf : public K {
 
 using AttributedModule = AttributedModuleOf<Module>;
 
-class AttributedBackbone final : public AttributedModuleOf<Backbone> {
- public:
-  using AttributedModuleOf::AttributedModuleOf;
-
-  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
-    return module().call(&Backbone::forward, x, t, condition);
-  }
-  std::vector<TapInfo> taps() const override { return module().call(&Backbone::taps); }
-  BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
-                                   const std::vector<std::string>& names) override {
-    return module().call(&Backbone::forward_with_taps, x, t, condition, names);
-  }
-};
-
-class AttributedMetric final : public AttributedModuleOf<MetricLoss> {
- public:
-  using AttributedModuleOf::AttributedModuleOf;
-
-  MetricInfo info() const override { return module().call(&MetricLoss::info); }
-  std::vector<Tensor> prepare(const Tensor& target) override { return module().call(&MetricLoss::prepare, target); }
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
-    return module().call(&MetricLoss::distance, prediction, target);
-  }
-  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
-                     const MetricContext& context) override {
-    return module().call(&MetricLoss::distance_in, prediction, target, context);
-  }
-};
-
-class AttributedExtractor final : public AttributedModuleOf<FeatureExtractor> {
- public:
-  using AttributedModuleOf::AttributedModuleOf;
-
-  ExtractorInfo info() const override { return module().call(&FeatureExtractor::info); }
-  NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
-    return module().call(&FeatureExtractor::extract, images, names);
-  }
-};
-
 class AttributedDataset final : public Dataset {
  public:
   explicit AttributedDataset(Component<Dataset> dataset) : dataset_(std::move(dataset)) {}
@@ -98,18 +57,27 @@ class AttributedSchedule final : public NoiseScheduler {
   explicit AttributedSchedule(Component<NoiseScheduler> schedule) : schedule_(std::move(schedule)) {}
 
   TimeRange range() const override { return schedule_.call(&NoiseScheduler::range); }
-  Tensor alpha(const Tensor& t) const override { return schedule_.call(&NoiseScheduler::alpha, t); }
-  Tensor sigma(const Tensor& t) const override { return schedule_.call(&NoiseScheduler::sigma, t); }
-  Tensor log_snr(const Tensor& t) const override { return schedule_.call(&NoiseScheduler::log_snr, t); }
-  Tensor time_at(const Tensor& log_snr) const override { return schedule_.call(&NoiseScheduler::time_at, log_snr); }
-  Tensor previous(const Tensor& t) const override { return schedule_.call(&NoiseScheduler::previous, t); }
-  Tensor network_time(const Tensor& t) const override { return schedule_.call(&NoiseScheduler::network_time, t); }
+  Tensor alpha(const Tensor& t) const override { return like("alpha", t, &NoiseScheduler::alpha); }
+  Tensor sigma(const Tensor& t) const override { return like("sigma", t, &NoiseScheduler::sigma); }
+  Tensor log_snr(const Tensor& t) const override { return like("log_snr", t, &NoiseScheduler::log_snr); }
+  Tensor time_at(const Tensor& log_snr) const override { return like("time_at", log_snr, &NoiseScheduler::time_at); }
+  Tensor previous(const Tensor& t) const override { return like("previous", t, &NoiseScheduler::previous); }
+  Tensor network_time(const Tensor& t) const override { return like("network_time", t, &NoiseScheduler::network_time); }
   Tensor network_input(const Tensor& x_t, const Tensor& t) const override {
-    return schedule_.call(&NoiseScheduler::network_input, x_t, t);
+    return like("network_input", x_t, &NoiseScheduler::network_input, t);
   }
   double prior_std() const override { return schedule_.call(&NoiseScheduler::prior_std); }
 
  private:
+  /// What `method` returns for `given`, which must have its shape.
+  template <class Method, class... More>
+  Tensor like(const char* name, const Tensor& given, Method method, const More&... more) const {
+    Tensor result = schedule_.call(method, given, more...);
+    if (result.defined() && result.sizes() == given.sizes()) return result;
+    schedule_.fail(text(name, "() returned ", result.defined() ? text("the shape ", result.sizes()) : "nothing",
+                        "; expected ", given.sizes()));
+  }
+
   Component<NoiseScheduler> schedule_;
 };
 

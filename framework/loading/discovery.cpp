@@ -245,6 +245,17 @@ std::vector<fs::path> plugin_paths(const Value& document) {
   return result;
 }
 
+void add_plugin_paths(Value& document, const Value::Array& more) {
+  if (more.empty()) return;
+  const Value* own = document.find("plugins");
+  Value plugins = own != nullptr && own->is_table() ? *own : Value(Value::Table{});
+  const Value* paths = plugins.find("paths");
+  Value::Array all = paths != nullptr && paths->is_array() ? paths->as_array() : Value::Array{};
+  all.insert(all.end(), more.begin(), more.end());
+  plugins.set("paths", std::move(all));
+  document.set("plugins", std::move(plugins));
+}
+
 PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail detail) {
   PluginCatalog catalog;
   std::set<fs::path> known;

@@ -50,6 +50,9 @@ struct SearchPaths {
 /// and reported by resolve().
 std::vector<std::filesystem::path> plugin_paths(const Value& document);
 
+/// Appends `more` to `[plugins] paths` of a document.
+void add_plugin_paths(Value& document, const Value::Array& more);
+
 /// How much of a note is read: a listing does not need the options.
 enum class NoteDetail { summary, options };
 

@@ -1,29 +1,143 @@
 #include "framework/loading/part_factory.h"
 
+#include <ATen/core/Tensor.h>
+
+#include <type_traits>
+
+#include "casdm/backbone.h"
+#include "casdm/feature_extractor.h"
+#include "casdm/metric_loss.h"
+#include "casdm/text.h"
 #include "framework/loading/attributed.h"
 #include "framework/loading/plugin_host.h"
+#include "framework/loading/untouched.h"
 
 namespace casdm {
 
 namespace {
 
-/// @param Attributed  the class that passes all calls on
-template <class K, class Attributed>
-std::shared_ptr<void> attributed(const std::shared_ptr<void>& part, const ComponentConfig& config) {
-  const std::shared_ptr<K> result =
-      std::make_shared<Attributed>(Component<K>(std::static_pointer_cast<K>(part), config));
-  return result;
+/// Fails unless `found` is dense and floating point, on the device of `given`, and of the shape `expected`.
+template <class K>
+void check(const Component<K>& part, const std::string& what, const Tensor& found, const Tensor& given,
+           const std::vector<std::int64_t>& expected) {
+  const bool is_dense = found.defined() && found.layout() == at::kStrided && found.is_floating_point();
+  if (is_dense && found.device() == given.device() && found.sizes() == at::IntArrayRef(expected)) return;
+  part.fail(text(what, " returned ",
+                 found.defined() ? text(found.layout() == at::kStrided ? "" : "sparse ",
+                                        at::toString(found.scalar_type()), ' ', found.sizes(), " on ", found.device())
+                                 : "an undefined tensor",
+                 "; expected floating point ", at::IntArrayRef(expected), " on ", given.device()));
+}
+
+class BackbonePart final : public AttributedModuleOf<Backbone> {
+ public:
+  BackbonePart(Component<Backbone> backbone, const Spec& spec)
+      : AttributedModuleOf(std::move(backbone)), out_channels_(spec.out_channels) {}
+
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
+    return checked("forward()", module().call(&Backbone::forward, x, t, condition), x);
+  }
+  std::vector<TapInfo> taps() const override { return module().call(&Backbone::taps); }
+  BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                   const std::vector<std::string>& names) override {
+    BackboneOutput output = module().call(&Backbone::forward_with_taps, x, t, condition, names);
+    output.sample = checked("forward_with_taps()", output.sample, x);
+    return output;
+  }
+
+ private:
+  Tensor checked(const char* what, const Tensor& output, const Tensor& x) const {
+    std::vector<std::int64_t> expected = x.sizes().vec();
+    expected[1] = out_channels_;
+    check(module(), what, output, x, expected);
+    return output;
+  }
+
+  std::int64_t out_channels_;
+};
+
+class MetricPart final : public AttributedModuleOf<MetricLoss> {
+ public:
+  explicit MetricPart(Component<MetricLoss> metric, const Spec& /*spec*/)
+      : AttributedModuleOf(std::move(metric)), info_(module().call(&MetricLoss::info)) {}
+
+  MetricInfo info() const override { return info_; }
+  std::vector<Tensor> prepare(const Tensor& target) override {
+    return guarded([&] { return module().call(&MetricLoss::prepare, target); });
+  }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return checked(prediction, guarded([&] { return module().call(&MetricLoss::distance, prediction, target); }));
+  }
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    return checked(prediction,
+                   guarded([&] { return module().call(&MetricLoss::distance_in, prediction, target, context); }));
+  }
+
+ private:
+  template <class Work>
+  std::invoke_result_t<const Work&> guarded(const Work& work) const {
+    return info_.has_state ? work() : with_constant_buffers(module(), kNoState, work);
+  }
+
+  Tensor checked(const Tensor& prediction, Tensor distance) const {
+    check(module(), "distance()", distance, prediction, {info_.is_per_image ? prediction.size(0) : 1});
+    return distance;
+  }
+
+  MetricInfo info_;
+};
+
+class ExtractorPart final : public AttributedModuleOf<FeatureExtractor> {
+ public:
+  explicit ExtractorPart(Component<FeatureExtractor> extractor, const Spec& /*spec*/)
+      : AttributedModuleOf(std::move(extractor)), info_(module().call(&FeatureExtractor::info)) {}
+
+  ExtractorInfo info() const override { return info_; }
+  NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
+    NamedTensors found = with_constant_buffers(
+        module(), kNoMemory, [&] { return module().call(&FeatureExtractor::extract, images, names); });
+    if (found.size() != names.size()) {
+      module().fail(text("extract() returned ", found.size(), " features; ", names.size(), " were asked for"));
+    }
+    for (std::size_t i = 0; i < names.size(); ++i) check_feature(found[i], names[i], images);
+    return found;
+  }
+
+ private:
+  void check_feature(const NamedTensors::value_type& found, const std::string& name, const Tensor& images) const {
+    if (found.first != name) {
+      module().fail(
+          text("extract() returned the feature ", quoted(found.first), " where ", quoted(name), " was asked for"));
+    }
+    for (const FeatureInfo& feature : info_.features) {
+      if (feature.name != name) continue;
+      std::vector<std::int64_t> expected{images.size(0), feature.dimension};
+      const bool has_sides = feature.is_spatial && found.second.defined() && found.second.dim() == 4;
+      if (has_sides) expected.insert(expected.end(), {found.second.size(2), found.second.size(3)});
+      check(module(), text("extract() of ", quoted(name)), found.second, images, expected);
+    }
+  }
+
+  ExtractorInfo info_;
+};
+
+template <class K, class Part>
+std::shared_ptr<void> part_of(const std::shared_ptr<void>& made, const ComponentConfig& config, const void* spec) {
+  const std::shared_ptr<K> part = std::make_shared<Part>(Component<K>(std::static_pointer_cast<K>(made), config),
+                                                         *static_cast<const typename K::Spec*>(spec));
+  return part;
 }
 
 }  // namespace
 
 std::shared_ptr<void> PartFactory::make_any(std::string_view kind, const ComponentConfig& config,
                                             const void* spec) const {
-  std::shared_ptr<void> part = host_.make_erased(kind, config, spec);
-  if (kind == Backbone::kind) return attributed<Backbone, AttributedBackbone>(part, config);
-  if (kind == MetricLoss::kind) return attributed<MetricLoss, AttributedMetric>(part, config);
-  if (kind == FeatureExtractor::kind) return attributed<FeatureExtractor, AttributedExtractor>(part, config);
-  return part;
+  std::shared_ptr<void> made = host_.make_erased(kind, config, spec);
+  if (kind == Backbone::kind) return part_of<Backbone, BackbonePart>(made, config, spec);
+  if (kind == MetricLoss::kind) return part_of<MetricLoss, MetricPart>(made, config, spec);
+  if (kind == FeatureExtractor::kind) return part_of<FeatureExtractor, ExtractorPart>(made, config, spec);
+  return made;
 }
 
 }  // namespace casdm

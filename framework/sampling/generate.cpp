@@ -11,10 +11,10 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
-#include "framework/composition/untouched.h"
 #include "framework/data/extras.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
+#include "framework/loading/untouched.h"
 #include "framework/sampling/guidance.h"
 
 namespace casdm {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "framework/composition/contract.h"
-#include "framework/composition/untouched.h"
+#include "framework/loading/untouched.h"
 
 namespace casdm {
 

@@ -12,8 +12,8 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
-#include "framework/composition/untouched.h"
 #include "framework/data/image_transform.h"
+#include "framework/loading/untouched.h"
 
 namespace casdm {
 

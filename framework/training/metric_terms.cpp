@@ -281,6 +281,7 @@ Tensor ExperimentMetrics::distances_among_all(const Term& term, const Tensor& pr
 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
+  is_asked_ = true;
   const WithoutAutocast full_precision(prediction.device().type());
   const ExactFloats exact;
   if (!terms_.empty() && !has_remarked_) {
@@ -300,9 +301,7 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
       term.metric.fail("it added to the gradients of the networks, as backward() does; use torch::autograd::grad");
     }
     if (term.constants && !term.constants->is_untouched()) {
-      term.metric.fail(
-          "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a "
-          "resumed run would differ");
+      term.metric.fail(kNoState);
     }
     if (term.options.t_weight == MetricWeight::alpha_bar) {
       const Tensor signal = batch.alpha.square();
@@ -312,6 +311,17 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
         {"metric." + term.name, value, term.options.weight * ramp * static_cast<double>(term.options.every), module});
   }
   return result;
+}
+
+void ExperimentMetrics::check_asked() const {
+  if (std::exchange(is_asked_, true)) return;
+  std::vector<std::string> idle;
+  for (const Term& term : terms_) {
+    if (term.options.weight > 0) idle.push_back(quoted(term.name));
+  }
+  if (idle.empty()) return;
+  remarks_.push_back(text("warning: the head has not asked for the metrics in the first step, so [[metrics]] ",
+                          join(idle, ", "), " may have no effect: its losses() must add metrics.evaluate()"));
 }
 
 Tensor ExperimentMetrics::take_extreme() { return std::exchange(extreme_, Tensor()); }

@@ -11,8 +11,8 @@
 #include "casdm/metric_loss.h"
 #include "framework/composition/kept_buffers.h"
 #include "framework/composition/model.h"
-#include "framework/composition/untouched.h"
 #include "framework/distributed/world.h"
+#include "framework/loading/untouched.h"
 #include "framework/training/metric_selection.h"
 
 namespace casdm {
@@ -52,6 +52,9 @@ class ExperimentMetrics final : public MetricTerms {
 
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
+
+  /// To be called after the losses of a step: remarks, once, if the head has never called `evaluate`.
+  void check_asked() const;
 
   /// "metric.<name>" of each.
   std::vector<std::string> terms() const;
@@ -104,6 +107,7 @@ class ExperimentMetrics final : public MetricTerms {
   mutable Tensor extreme_;  ///< see `take_extreme`
   bool has_remarked_ = false;
   mutable std::vector<std::string> remarks_;  ///< not reported yet
+  mutable bool is_asked_ = false;             ///< by the head, in some step
 };
 
 }  // namespace casdm

@@ -10,9 +10,9 @@
 #include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
-#include "framework/composition/untouched.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
+#include "framework/loading/untouched.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/periodic.h"
 #include "framework/training/term_gradients.h"
@@ -219,6 +219,7 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const std::int64_t before = gradient_changes();
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   given.check(model_.head, "tensors of the batch");
+  metrics_.check_asked();
   if (gradient_changes() != before) {
     model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
   }

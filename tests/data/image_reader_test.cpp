@@ -144,6 +144,17 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
                        "the extra \"context\", an image, has the value 900.0; expected values in [-1, 1]", Error);
 }
 
+TEST_CASE("an extra that is not declared is the plugin's error") {
+  ImageReader reader = reader_of(
+      [](std::int64_t) {
+        Example example = pixel(1);
+        example.extras["age"] = {{}, {4}};
+        return example;
+      },
+      options_with(false));
+  CHECK_THROWS_WITH_AS(reader.read(0), doctest::Contains("an image has 1 extras; extras() declares 0"), PluginError);
+}
+
 TEST_CASE("a sample has the label of the image whose extras it gets, or the classes in turn") {
   ImageReader images = reader_of(
       [](std::int64_t index) {

@@ -61,6 +61,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--guidance 1,1.0", 2, "--guidance \"1,1.0\": a value is given twice");
   refused(run + "--set evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused(run + "--set evaluate.judges[0].fault=not_a_number", 1, "is not finite");
+  refused(run + "--set evaluate.judges[0].fault=remembers", 1, "judging/cells: it changed its buffers");
   refused(run + "--set evaluate.judges[0].fault=other_name", 1, "returned the feature \"other\" where \"quarters\"");
   refused(run + "--set evaluate.judges[0].feature=pool", 2, "it has quarters, map");
   refused(run + "--set evaluate.judges[0].feature=map", 2, "without places");

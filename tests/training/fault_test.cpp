@@ -139,6 +139,19 @@ TEST_CASE(
   const std::string inner = "[[metrics]]\ntype = \"resized\"\nsize = 8\n[metrics.metric]\ntype = \"faulty\"\n";
   said = message("inner", cascade_head() + inner + "fault = \"throw\"\n");
   CHECK_MESSAGE(said.find("metrics.0.metric: metric_faulty/faulty: failed at step 1") != std::string::npos, said);
+  said = message("shape", cascade_head() + inner + "fault = \"shape\"\n");
+  CHECK_MESSAGE(said.find("metrics.0.metric: metric_faulty/faulty: at step 1") != std::string::npos, said);
+  CHECK_MESSAGE(
+      said.find("distance() returned Float [] on cpu; expected floating point [4] on cpu") != std::string::npos, said);
+  const std::string features = "[[metrics]]\ntype = \"feature_distance\"\nextractor = { type = \"cells\", fault = ";
+  said = message("one_row", cascade_head() + features + "\"one_row\" }\n");
+  CHECK_MESSAGE(said.find("metrics.0.extractor: judging/cells: ") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("extract() of \"quarters\" returned Float [1, 12] on cpu; expected floating point [4, 12]") !=
+                    std::string::npos,
+                said);
+  said = message("remembers", cascade_head() + features + "\"remembers\" }\n");
+  CHECK_MESSAGE(said.find("metrics.0.extractor: judging/cells: ") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("it changed its buffers") != std::string::npos, said);
 }
 
 TEST_CASE("an error in the backward pass names the components whose code runs there") {

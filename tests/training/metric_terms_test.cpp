@@ -32,6 +32,20 @@ struct TermMetrics {
 
 }  // namespace
 
+TEST_CASE("metrics that a head does not ask for are reported once") {
+  TermMetrics forgotten;
+  forgotten.metrics.check_asked();
+  CHECK(forgotten.metrics.remark().find("so [[metrics]] \"l1\" may have no effect") != std::string::npos);
+  forgotten.metrics.check_asked();
+  CHECK(forgotten.metrics.remark().empty());
+  TermMetrics asked, idle("type = \"l1\"\nweight = 0.0\n");
+  asked.evaluate(fill(1, {2, 3, 16, 16}));
+  asked.metrics.check_asked();
+  idle.metrics.check_asked();
+  CHECK(asked.metrics.remark().empty());
+  CHECK(idle.metrics.remark().empty());
+}
+
 TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is reported once") {
   TermMetrics m;
   const auto remark = [&] {

@@ -29,7 +29,7 @@ struct CellsOptions {
 
   static void describe(Schema<CellsOptions>& s) {
     s.option("fault", &CellsOptions::fault, "What is wrong.")
-        .choices({"none", "not_a_number", "no_weights", "reused_memory", "other_name"});
+        .choices({"none", "not_a_number", "no_weights", "reused_memory", "other_name", "one_row", "remembers"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
     s.option("weights", &CellsOptions::weights, "Where its network would be; not read.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
@@ -67,6 +67,8 @@ class CellsExtractor : public FeatureExtractor {
     const Tensor x = images.is_floating_point() ? images : images.to(at::kFloat) / 127.5 - 1;
     Tensor map = at::adaptive_avg_pool2d(x, {2, 2});
     if (options_.shows_tf32) map = at::full_like(map, may_use_tf32() ? 1 : 0);
+    if (options_.fault == "one_row") map = map.narrow(0, 0, 1);
+    if (options_.fault == "remembers") blur_.add_(1);
     if (options_.fault == "not_a_number") map = map * std::numeric_limits<float>::quiet_NaN();
     if (options_.fault == "reused_memory") {
       if (kept_.defined() && kept_.sizes() == map.sizes()) map = kept_.copy_(map);

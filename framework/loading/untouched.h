@@ -57,4 +57,23 @@ class Untouched {
   std::vector<at::Tensor> copies_;
 };
 
+/// What a metric without state, and a feature extractor, must not do.
+inline constexpr const char* kNoState =
+    "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a resumed run "
+    "would "
+    "differ";
+inline constexpr const char* kNoMemory =
+    "it changed its buffers: features would depend on the images that it has seen before";
+
+/// What `work` returns. Throws PluginError with `why` if it has changed the component's buffers.
+template <class K, class Work>
+auto with_constant_buffers(const Component<K>& component, const char* why, const Work& work) {
+  std::vector<at::Tensor> buffers;
+  for (const auto& [name, buffer] : component.call(&K::buffers)) buffers.push_back(buffer);
+  const Untouched constants(std::move(buffers), Untouched::Compared::versions);
+  auto result = work();
+  if (!constants.is_untouched()) component.fail(why);
+  return result;
+}
+
 }  // namespace casdm
