@@ -46,7 +46,10 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
   std::shared_ptr<Dataset> dataset = checked_dataset(
       experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
-  if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' has no images"));
+  if (const std::int64_t images = dataset->size(); images < 1) {
+    throw ConfigError(text(error_prefix(data.dataset), "the data set has no images",
+                           images < 0 ? text(": its size() is ", images) : ""));
+  }
   if (data.use_labels && dataset->num_classes() < 1) {
     throw ConfigError(
         text("data.use_labels: the data set '", data.dataset.type, "' has no labels. Does it have an option ",

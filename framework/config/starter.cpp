@@ -150,7 +150,8 @@ std::string starter_experiment(const OptionSchema& schema, const ComponentCatalo
   return "# An experiment with every key at its default; keys that you leave out keep it.\n"
          "# For an editor: `casdm config schema --out casdm.schema.json`, and #:schema ./casdm.schema.json as first "
          "line.\n"
-         "# Parts can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n" +
+         "# Parts can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n"
+         "# `casdm train FILE --dry-run` creates all components and says which of them do not fit together.\n" +
          tables;
 }
 

@@ -37,14 +37,20 @@ std::unique_ptr<TrainingParts> made(const LoadedExperiment& experiment) {
   return std::make_unique<TrainingParts>(experiment, World::alone(), nullptr);
 }
 
-/// The part of a component by its place in the experiment file.
+/// Whether the component is `other`, or one of those inside it.
+bool is_within(const ComponentConfig& component, const ComponentConfig& other) {
+  const std::string& key = component.table.location().key;
+  const std::string& own = other.table.location().key;
+  return !own.empty() && (key == own || key.starts_with(own + "."));
+}
+
+/// The part of a component by its place in the experiment file. Of the head and its networks, the weights tell.
 std::string part_of(const ComponentConfig& component, const ComponentConfig& head,
                     const std::vector<MetricOptions>& metrics) {
-  if (&component == &head) return "";
+  if (&component == &head || is_within(component, head)) return "";
   const std::string& key = component.table.location().key;
   for (std::size_t i = 0; i < metrics.size(); ++i) {
-    const std::string& own = metrics[i].metric.table.location().key;
-    if (key != own || key.empty()) continue;
+    if (!is_within(component, metrics[i].metric)) continue;
     return "metric." + (metrics[i].name.empty() ? component_name(metrics[i].metric.type) : metrics[i].name);
   }
   return key.empty() ? component_name(component.type) : key;

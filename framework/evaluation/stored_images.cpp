@@ -19,6 +19,7 @@
 #include "framework/data/image_reader.h"
 #include "framework/data/image_transform.h"
 #include "framework/evaluation/gather.h"
+#include "framework/evaluation/kept_samples.h"
 #include "framework/loading/lock.h"
 #include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
@@ -238,9 +239,7 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
     if (data == nullptr) throw ConfigError(text("evaluate: ", path.string(), " has no [data]"));
     images = images_of_table(*data, base);
   } else if (is_there(path / kSampling)) {
-    if (!is_there(path / kSamples)) {
-      throw ConfigError(text("evaluate: the sampling in ", path.string(), " is not complete; go on with it first"));
-    }
+    require_kept_samples(path);
     require_only_samples(path);
     images = images_of_npz(path / kSamples);
   } else {

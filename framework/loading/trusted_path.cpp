@@ -97,6 +97,10 @@ std::string objection_to(const fs::path& library) {
   const Value::Array list = allowed();
   const auto entry = std::find_if(list.begin(), list.end(), [&](const Value& one) { return is_of(one, library); });
   if (entry == list.end()) return "has not been allowed to run";
+  const fs::path file = *list_of_allowed();
+  if (const std::string problem = distrust(fs::weakly_canonical(file)); !problem.empty()) {
+    return text("was allowed in ", file.string(), ", which ", problem);
+  }
   const Value* sum = entry->find("sha256");
   if (sum == nullptr) return "was allowed by an earlier casdm, which did not remember the file, only its path";
   return *sum == Value(sha256_of_file(library)) ? "" : "is not the file that you allowed: it was rebuilt or replaced";

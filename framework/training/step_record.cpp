@@ -146,7 +146,7 @@ void StepRecord::check_terms(const Cause& cause) const {
   const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
   const auto image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
-                       values[static_cast<std::int64_t>(term)][image].item<float>(),
+                       number(values[static_cast<std::int64_t>(term)][image].item<double>()),
                        " at t = ", t[image].item<double>(), " (image ", image, " of the batch)", cause(image)));
 }
 

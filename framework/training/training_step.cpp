@@ -330,8 +330,9 @@ void TrainingStep::note_untrained(const StepRecord& record) {
     if (module.is_trainable() && !is_trained(module)) untrained.push_back(module.name());
   }
   if (untrained.empty()) return;
-  untrained_ = text("warning: none of the loss terms (", join(record.terms, ", "), ") has a weight and trains module ",
-                    join(untrained, ", "), ": unless that changes later, its weights stay as they are");
+  const std::string terms = record.terms.empty() ? "" : text(" (", join(record.terms, ", "), ")");
+  untrained_ = text("warning: none of the loss terms", terms, " has a weight and trains module ", join(untrained, ", "),
+                    ": unless that changes later, its weights stay as they are");
 }
 
 void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn, bool with_others) {

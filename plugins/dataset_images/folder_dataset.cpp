@@ -51,8 +51,11 @@ FolderDataset::FolderDataset(const FolderOptions& options, const Spec& spec) : f
                            options.path.extension() == ".zip" ? "; type = \"zip\" reads zip archives" : ""));
   }
   std::vector<std::string> others;
+  const bool is_of_samples = fs::exists(options.path / "sampling.json");  // whose grid.png shows many of them
   for (FoundFile& file : list_files(options.path)) {
-    if (is_image_name(file.name)) {
+    if (is_of_samples && file.name == "grid.png") {
+      others.push_back(std::move(file.name));
+    } else if (is_image_name(file.name)) {
       images_.push_back(std::move(file));
     } else if (file.name != "dataset.json") {
       others.push_back(std::move(file.name));

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <iostream>
 #include <utility>
 #include <vector>
 
@@ -126,8 +127,11 @@ AtomicFolder::AtomicFolder(fs::path path) : path_(path.has_filename() ? std::mov
 }
 
 AtomicFolder::~AtomicFolder() {
-  std::error_code ignored;
-  if (!is_committed_) fs::remove_all(temporary_, ignored);
+  std::error_code failure;
+  if (!is_committed_) fs::remove_all(temporary_, failure);
+  if (failure) {
+    std::cerr << "warning: " << quoted(temporary_.string()) << " cannot be removed: " << failure.message() << '\n';
+  }
   ::close(descriptor_);
 }
 

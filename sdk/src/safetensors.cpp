@@ -152,9 +152,9 @@ void load_state(const Module& module, const NamedTensors& tensors, std::string_v
   if (!problems.empty()) {
     const std::size_t count = problems.size();
     if (count > kMostShown) problems.resize(kMostShown);
-    throw ConfigError(text(source, " does not fit the network; nothing was loaded. ", count, " differences",
-                           count > kMostShown ? text(" (the first ", kMostShown, ")") : "", ":\n  ",
-                           join(problems, "\n  ")));
+    throw ConfigError(text(
+        source, " does not fit the network; nothing was loaded. ", count, count == 1 ? " difference" : " differences",
+        count > kMostShown ? text(" (the first ", kMostShown, ")") : "", ":\n  ", join(problems, "\n  ")));
   }
   at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : target) Tensor(tensor).copy_(*given.at(name));

@@ -62,6 +62,14 @@ TEST_CASE("permission is for a file with its content: another file at the same p
   CHECK(cage.run(plain + "casdm plugins check plugins/zoo.so --filter constructs").status == 0);
   CHECK(cage.run(plain + sample).status == 0);
 
+  // Where others can write the list, they could allow what they like.
+  fs::permissions(cage.path() / "state/casdm", fs::perms::others_write, fs::perm_options::add);
+  const Outcome open = cage.run(plain + sample, "static_crash");
+  CHECK(open.status == 1);
+  CHECK_MESSAGE(open.err.find("trusted_plugins.json, which is in the folder ") != std::string::npos, open.err);
+  fs::permissions(cage.path() / "state/casdm", fs::perms::others_write, fs::perm_options::remove);
+  CHECK(cage.run(plain + sample).status == 0);
+
   // As earlier versions remembered it: only by path.
   write_file(cage.path() / "state/casdm/trusted_plugins.json", text("[\"", cage.plugin().string(), "\"]"));
   says(cage, "allowed_by_path", 1, plain + sample, "static_crash");

@@ -158,6 +158,17 @@ TEST_CASE("files that are not read are counted by extension, most frequent first
   CHECK(open_folder(folder.path())->left_out() == "44 other files left out (.gif, .a, .b, .c, .d, ...)");
 }
 
+TEST_CASE("the grid of a folder of samples is not one of its images") {
+  const TemporaryFolder folder;
+  for (const char* name : {"000000.png", "grid.png", "a/grid.png"}) {
+    write_bytes(folder.path() / name, png_of(plain(2, 2, {1, 1, 1})));
+  }
+  CHECK(open_folder(folder.path())->size() == 3);
+  write_bytes(folder.path() / "sampling.json", bytes_of("{}"));
+  CHECK(open_folder(folder.path())->size() == 2);
+  CHECK(open_folder(folder.path())->left_out() == "2 other files left out (.json, .png)");
+}
+
 TEST_CASE("labels = json reads the dataset.json beside the images") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "0" / "x.png", png_of(plain(2, 2, {1, 1, 1})));

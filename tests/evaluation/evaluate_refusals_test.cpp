@@ -131,4 +131,13 @@ TEST_CASE("images that are the reference, and a grid among the images, are repor
   const Outcome mixed = evaluate("s --config small.toml --reference s/samples.npz", folder.path());
   CHECK(mixed.status == 2);
   CHECK_MESSAGE(contains(mixed.err, "s holds a sampling and other images, such as \"cat.png\""), mixed.err);
+  // Another sampling's archive in the place of its own.
+  fs::copy_file(folder.path() / "s/samples.npz", folder.path() / "t/samples.npz", fs::copy_options::overwrite_existing);
+  const Outcome replaced = evaluate("t --config small.toml --reference images --size 16", folder.path());
+  CHECK(replaced.status == 1);
+  CHECK_MESSAGE(contains(replaced.err, "t/samples.npz is not the file that t/sampling.json records"), replaced.err);
+  fs::remove(folder.path() / "t/samples.npz");
+  const Outcome missing = evaluate("t --config small.toml --reference images --size 16", folder.path());
+  CHECK(missing.status == 2);
+  CHECK_MESSAGE(contains(missing.err, "t/samples.npz is missing"), missing.err);
 }
