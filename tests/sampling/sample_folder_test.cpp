@@ -237,7 +237,8 @@ TEST_CASE("the earlier sampling stays until its replacement begins") {
 TEST_CASE("images that no sampling.json accounts for are never mixed in or silently overwritten") {
   const TemporaryFolder folder;
   write_file(folder.path() / "000002.png", "mine");
-  refuses(folder.path(), sampling(2), false, {"000002.png", "no sampling.json accounts for", "--overwrite"});
+  refuses(folder.path(), sampling(2), false, {"000002.png", "no sampling.json accounts for", "move them away"});
+  CHECK(message_of<ConfigError>([&] { draw(folder.path(), sampling(2)); }).find("--overwrite") == std::string::npos);
   refuses(folder.path(), sampling(2), true, {"000002.png", "move them away"});
   // Nor does --overwrite replace what does not belong to a sampling.
   refuses(folder.path(), sampling(3), true, {"000002.png", "move them away"});
