@@ -10,6 +10,7 @@
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "support/components.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace casdm::testing;
