@@ -39,12 +39,7 @@ std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& e
   const bool is_finite =
       std::all_of(array.values.begin(), array.values.end(), [](float value) { return std::isfinite(value); });
   if (!is_finite) throw Error(text("the extra ", quoted(info.name), " has values that are not finite"));
-  const auto beyond = std::find_if(array.values.begin(), array.values.end(),
-                                   [](float value) { return std::abs(value) > kLargestPixel; });
-  if (info.is_image && beyond != array.values.end()) {
-    throw Error(text("the extra ", quoted(info.name), ", an image, has the value ", number(*beyond),
-                     "; expected values in [-1, 1]"));
-  }
+  if (info.is_image) require_pixel_range(array.values, text("the extra ", quoted(info.name), ", an image,"));
   return info.is_integer ? bytes_of(array.integers) : bytes_of(array.values);
 }
 

@@ -62,7 +62,7 @@ std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& 
                      " and ", image.values.size(), " values; it must have the size asked for, ", shape.channels, " x ",
                      shape.height, " x ", shape.width));
   }
-  require_pixel_range(image);
+  require_pixel_range(image.values, "an image in floating point");
   const std::vector<float> planes = to_planes(image.values, image.channels);
   const auto* first = reinterpret_cast<const std::uint8_t*>(planes.data());
   return {first, first + planes.size() * sizeof(float)};

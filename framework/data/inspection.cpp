@@ -53,7 +53,7 @@ void require_whole(const Dataset& dataset, std::int64_t index, const Image& imag
 
 void require_numbers(const Dataset& dataset, std::int64_t index, const Example& example) {
   try {
-    require_pixel_range(example.image);
+    require_pixel_range(example.image.values, "an image in floating point");
     for (const ExtraInfo& info : dataset.extras()) prepared_extra(info, example);
   } catch (const Error& error) {
     throw Error(text(dataset.describe(index), ": ", error.what()));

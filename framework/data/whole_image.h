@@ -23,12 +23,11 @@ inline bool is_whole(const Image& image, std::size_t count) {
 /// In a floating-point image: 1 plus what rounding may add.
 inline constexpr float kLargestPixel = 1.0001F;
 
-/// Throws Error if a value of a floating-point image is not finite, or beyond [-1, 1].
-inline void require_pixel_range(const Image& image) {
-  for (const float value : image.values) {
+/// Throws Error if one of the `values` of `what`, an image in floating point, is not finite or beyond [-1, 1].
+inline void require_pixel_range(const std::vector<float>& values, const std::string& what) {
+  for (const float value : values) {
     if (std::abs(value) <= kLargestPixel) continue;
-    throw Error(text("an image in floating point has the value ", number(value),
-                     "; expected values in [-1, 1], the range of samples"));
+    throw Error(text(what, " has the value ", number(value), "; expected values in [-1, 1], the range of samples"));
   }
 }
 

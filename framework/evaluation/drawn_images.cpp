@@ -6,6 +6,7 @@
 
 #include "casdm/text.h"
 #include "framework/device/device.h"
+#include "framework/sampling/sampling_record.h"
 
 namespace casdm {
 
@@ -29,7 +30,7 @@ std::string DrawnImages::keep_in(const std::filesystem::path& folder, bool overw
   const Value origin(Value::Table{{"run", checkpoint_.path().string()}, {"checkpoint", Value(source)}});
   std::string remark = folder_->begin(
       {count_, options_.channels, options_.image_size, true, label_, origin, std::move(settings)}, overwrite);
-  if (folder_->is_complete()) kept_ = images_of_npz(folder / "samples.npz");
+  if (folder_->is_complete()) kept_ = images_of_npz(folder / kSamplesFile);
   return remark;
 }
 

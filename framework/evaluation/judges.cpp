@@ -13,7 +13,7 @@
 #include "framework/device/device.h"
 #include "framework/evaluation/telling_options.h"
 #include "framework/loading/global_state.h"
-#include "framework/loading/untouched.h"
+#include "framework/loading/part_factory.h"
 #include "framework/support/component_name.h"
 
 namespace casdm {
@@ -242,19 +242,9 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
   std::vector<std::vector<Tensor>> parts(network.features.size());
   for (std::int64_t start = 0; start < images.size(0); start += at_once) {
     const Tensor part = images.slice(0, start, std::min(start + at_once, images.size(0)));
-    all = with_constant_buffers(network.extractor, kNoMemory, [&] {
-      return network.extractor.call(&FeatureExtractor::extract, part.to(device_), network.features);
-    });
+    all = extracted(network.extractor, part.to(device_), network.features);
     require_unchanged_state();
-    if (all.size() != network.features.size()) {
-      network.extractor.fail(
-          text("extract() returned ", all.size(), " features; ", network.features.size(), " were asked for"));
-    }
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (all[i].first != network.features[i]) {
-        network.extractor.fail(text("extract() returned the feature ", quoted(all[i].first), " where ",
-                                    quoted(network.features[i]), " was asked for"));
-      }
       const Tensor& found = all[i].second;
       const bool is_like_others =
           parts[i].empty() || (found.defined() && parts[i][0].defined() && found.dim() == parts[i][0].dim() &&

@@ -5,13 +5,14 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/config/key_path.h"
+#include "framework/sampling/sampling_record.h"
 #include "framework/support/files.h"
-#include "framework/support/sealed_json.h"
+#include "framework/support/json_member.h"
 
 namespace casdm {
 
@@ -35,21 +36,26 @@ std::uint32_t crc32_of_file(const fs::path& path) {
 }  // namespace
 
 void require_kept_samples(const fs::path& folder) {
-  const fs::path record_file = folder / "sampling.json", samples = folder / "samples.npz";
-  const Value record = from_json(read_regular_file(record_file, kLargestRecord));
-  const Value* is_complete = find_path(record, "drawn.complete");
-  if (is_complete == nullptr || *is_complete != Value(true)) {
-    throw ConfigError(text("evaluate: the sampling in ", folder.string(), " is not complete; go on with it first"));
+  const fs::path record_file = folder / kSamplingRecord, samples = folder / kSamplesFile;
+  std::optional<NpzFile::Sum> sum;
+  try {
+    const Value record = read_sampling(folder).value();
+    if (!json_member(json_member(record, "drawn"), "complete").as_boolean()) {
+      throw ConfigError("the sampling is not complete; go on with it first");
+    }
+    sum = kept_sum(record);
+  } catch (const ConfigError& error) {
+    throw ConfigError(text("evaluate: ", record_file.string(), ": ", error.what()));
+  } catch (const Error& error) {
+    throw Error(text("evaluate: ", record_file.string(), " cannot be used: ", error.what()));
   }
   if (!is_there(samples)) {
     throw ConfigError(text("evaluate: ", samples.string(), " is missing, which holds the images of the sampling that ",
                            record_file.string(), " describes; draw them again"));
   }
-  const Value* bytes = find_path(record, "drawn.npz.bytes");
-  const Value* sum = find_path(record, "drawn.npz.crc32");
-  if (bytes == nullptr || sum == nullptr) return;  // of an earlier version
+  if (!sum) return;  // of an earlier version
   const auto size = static_cast<std::int64_t>(fs::file_size(samples));
-  if (size == bytes->as_integer() && crc32_of_file(samples) == sum->as_integer()) return;
+  if (size == sum->bytes && crc32_of_file(samples) == sum->crc32) return;
   throw Error(
       text(samples.string(), " is not the file that ", record_file.string(),
            " records: it was replaced or altered. Draw the samples again, or give the NPZ itself to judge it as "

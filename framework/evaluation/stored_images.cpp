@@ -23,6 +23,7 @@
 #include "framework/loading/lock.h"
 #include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
+#include "framework/sampling/sampling_record.h"
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
 #include "sdk/arrays/npz_reader.h"
@@ -33,8 +34,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kSampling = "sampling.json";
-constexpr const char* kSamples = "samples.npz";
 constexpr std::int64_t kProbed = 64;  // images whose bytes contribute to an identity
 
 /// SHA-256 of some images, evenly spread.
@@ -163,8 +162,8 @@ void require_only_samples(const fs::path& folder) {
     const bool is_image = ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".webp";
     if (is_sample || !is_image) continue;
     throw ConfigError(text("evaluate: ", folder.string(), " holds a sampling and other images, such as ", quoted(name),
-                           "; give ", (folder / kSamples).string(), " for the samples, or move the images to a folder ",
-                           "of their own"));
+                           "; give ", (folder / kSamplesFile).string(),
+                           " for the samples, or move the images to a folder ", "of their own"));
   }
 }
 
@@ -219,7 +218,7 @@ bool is_of_training(const fs::path& path) {
 }
 
 bool is_of_any_size(const fs::path& path) {
-  return path.extension() != ".npz" && path.extension() != ".toml" && !is_there(path / kSampling);
+  return path.extension() != ".npz" && path.extension() != ".toml" && !is_there(path / kSamplingRecord);
 }
 
 std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optional<ImageShape>& shape,
@@ -238,10 +237,10 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
     const Value* data = document.find("data");
     if (data == nullptr) throw ConfigError(text("evaluate: ", path.string(), " has no [data]"));
     images = images_of_table(*data, base);
-  } else if (is_there(path / kSampling)) {
+  } else if (is_there(path / kSamplingRecord)) {
     require_kept_samples(path);
     require_only_samples(path);
-    images = images_of_npz(path / kSamples);
+    images = images_of_npz(path / kSamplesFile);
   } else {
     if (const fs::path grid = path / "grid.png"; is_png_of_ours(grid)) {
       throw ConfigError(text("evaluate: ", grid.string(),

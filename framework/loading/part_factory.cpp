@@ -95,21 +95,13 @@ class ExtractorPart final : public AttributedModuleOf<FeatureExtractor> {
 
   ExtractorInfo info() const override { return info_; }
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
-    NamedTensors found = with_constant_buffers(
-        module(), kNoMemory, [&] { return module().call(&FeatureExtractor::extract, images, names); });
-    if (found.size() != names.size()) {
-      module().fail(text("extract() returned ", found.size(), " features; ", names.size(), " were asked for"));
-    }
+    NamedTensors found = extracted(module(), images, names);
     for (std::size_t i = 0; i < names.size(); ++i) check_feature(found[i], names[i], images);
     return found;
   }
 
  private:
   void check_feature(const NamedTensors::value_type& found, const std::string& name, const Tensor& images) const {
-    if (found.first != name) {
-      module().fail(
-          text("extract() returned the feature ", quoted(found.first), " where ", quoted(name), " was asked for"));
-    }
     for (const FeatureInfo& feature : info_.features) {
       if (feature.name != name) continue;
       std::vector<std::int64_t> expected{images.size(0), feature.dimension};
@@ -130,6 +122,21 @@ std::shared_ptr<void> part_of(const std::shared_ptr<void>& made, const Component
 }
 
 }  // namespace
+
+NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Tensor& images,
+                       const std::vector<std::string>& names) {
+  NamedTensors found = with_constant_buffers(extractor, kNoMemory,
+                                             [&] { return extractor.call(&FeatureExtractor::extract, images, names); });
+  if (found.size() != names.size()) {
+    extractor.fail(text("extract() returned ", found.size(), " features; ", names.size(), " were asked for"));
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (found[i].first == names[i]) continue;
+    extractor.fail(
+        text("extract() returned the feature ", quoted(found[i].first), " where ", quoted(names[i]), " was asked for"));
+  }
+  return found;
+}
 
 std::shared_ptr<void> PartFactory::make_any(std::string_view kind, const ComponentConfig& config,
                                             const void* spec) const {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "casdm/component.h"
+#include "casdm/feature_extractor.h"
+#include "framework/loading/component.h"
 
 namespace casdm {
 
@@ -19,5 +21,10 @@ class PartFactory final : public ComponentFactory {
  private:
   const PluginHost& host_;
 };
+
+/// What extract() returns. Throws PluginError if these are not the features `names`, each once and in this order, or if
+/// the extractor's buffers have changed.
+NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Tensor& images,
+                       const std::vector<std::string>& names);
 
 }  // namespace casdm

@@ -17,8 +17,10 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/reporting/image_files.h"
+#include "framework/sampling/sampling_record.h"
 #include "framework/support/files.h"
 #include "framework/support/folder_hold.h"
+#include "framework/support/json_member.h"
 #include "framework/support/sealed_json.h"
 
 namespace casdm {
@@ -27,12 +29,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kGridImages = 64;
 constexpr std::int64_t kPieceOfSamples = 64;  // images read at once when they are read back
-constexpr const char* kRecord = "sampling.json";
 constexpr const char* kGrid = "grid.png";
-constexpr const char* kNpz = "samples.npz";
 constexpr const char* kPart = "samples.npz.part";
 constexpr std::size_t kDigits = 6;
 constexpr std::size_t kLargestPng = std::size_t{1} << 30;
@@ -52,7 +51,7 @@ std::optional<std::int64_t> png_index(const std::string& name) {
 
 /// Whether a sampling of `count` images has a file of this name, other than sampling.json.
 bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs) {
-  if (name == kGrid || name == kNpz || name == kPart) return true;
+  if (name == kGrid || name == kSamplesFile || name == kPart) return true;
   const std::optional<std::int64_t> index = png_index(name);
   return with_pngs && index && *index < count && png_name(*index) == name;
 }
@@ -65,42 +64,18 @@ bool is_image(const std::string& name) {
 
 /// Whether the file itself says that this program made it, whatever sampling.json says.
 bool is_signed(const fs::path& path) {
-  if (path.filename() != kNpz) return is_png_of_ours(path);
+  if (path.filename() != kSamplesFile) return is_png_of_ours(path);
   constexpr std::streamoff kEnds = 1024;
   std::ifstream file(path, std::ios::binary);
   std::string end(static_cast<std::size_t>(kEnds), '\0');
   if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);  // the zip directory is at the end
   file.read(end.data(), kEnds);
-  return end.find(kRecord) != std::string::npos;
-}
-
-const Value& member(const Value& table, std::string_view key) {
-  const Value* value = table.find(key);
-  if (value == nullptr) throw Error(text("key '", key, "' is missing"));
-  return *value;
+  return end.find(kSamplingRecord) != std::string::npos;
 }
 
 bool is_of_sampling(const std::string& name, const Value& record) {
-  const Value& settings = member(record, "settings");
-  return is_of_sampling(name, member(settings, "images").as_integer(), member(settings, "png").as_boolean());
-}
-
-void collect_differences(const Value& there, const Value& now, const std::string& path,
-                         std::vector<std::string>& lines) {
-  // It depends on what else is on the disk; the SHA-256 beside it identifies the weights.
-  if (path == "weights.warning") return;
-  if (!there.is_table() || !now.is_table()) {
-    if (!(there == now)) lines.push_back(text("  ", path, ": ", to_json(there), " there, ", to_json(now), " now"));
-    return;
-  }
-  const auto name = [&](const std::string& key) { return path.empty() ? key : path + "." + key; };
-  for (const auto& [key, value] : there.as_table()) {
-    const Value* other = now.find(key);
-    collect_differences(value, other != nullptr ? *other : Value(), name(key), lines);
-  }
-  for (const auto& [key, value] : now.as_table()) {
-    if (there.find(key) == nullptr) collect_differences(Value(), value, name(key), lines);
-  }
+  const Value& settings = json_member(record, "settings");
+  return is_of_sampling(name, json_member(settings, "images").as_integer(), json_member(settings, "png").as_boolean());
 }
 
 /// The first few names, for messages.
@@ -111,14 +86,6 @@ std::string shortened(std::vector<std::string> names) {
   return text(join(names, ", "), rest > 0 ? text(" and ", rest, " more") : "");
 }
 
-/// The checksum of the NPZ in the record of a complete sampling; nothing if an earlier version wrote the record.
-std::optional<NpzFile::Sum> kept_sum(const Value& record) {
-  const Value* npz = member(record, "drawn").find("npz");
-  if (npz == nullptr) return std::nullopt;
-  return NpzFile::Sum{member(*npz, "bytes").as_integer(),
-                      static_cast<std::uint32_t>(member(*npz, "crc32").as_integer())};
-}
-
 /// The text that an image stores about its sampling.
 PngText png_text(const Sampling& sampling, std::optional<std::int64_t> index) {
   Value about = sampling.origin;
@@ -127,12 +94,12 @@ PngText png_text(const Sampling& sampling, std::optional<std::int64_t> index) {
   }
   if (index) about.set("index", *index);
   if (index && sampling.label) about.set("label", sampling.label(*index));
-  return {{"Software", member(sampling.settings, "program").as_string()}, {"casdm", to_json(about)}};
+  return {{"Software", json_member(sampling.settings, "program").as_string()}, {"casdm", to_json(about)}};
 }
 
 Value record_of(const Sampling& sampling) {
   Value record{Value::Table{}};
-  record.set("format", kFormat);
+  record.set("format", kSamplingFormat);
   for (const auto& [key, value] : sampling.origin.as_table()) record.set(key, value);
   record.set("settings", sampling.settings);
   return record;
@@ -146,7 +113,7 @@ SampleFolder::SampleFolder(fs::path path) : path_(std::move(path)) {
     throw ConfigError(text(quoted(path_.string()), " is not a folder; choose another one with --out"));
   }
   try {
-    earlier_ = read_record();
+    earlier_ = read_sampling(path_);
   } catch (const Error&) {  // reported by `begin`, unless the folder is to be replaced
   }
 }
@@ -157,36 +124,17 @@ SampleFolder::~SampleFolder() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-std::optional<Value> SampleFolder::read_record() const {
-  const fs::path file = path_ / kRecord;
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return std::nullopt;
-  Value record = from_json(read_regular_file(file, kLargestRecord));
-  if (member(record, "format").as_integer() != kFormat) {
-    throw Error(text("format ", member(record, "format").as_integer(), " is not format ", kFormat, " of this program"));
-  }
-  is_of_sampling(kGrid, record);
-  member(member(record, "checkpoint"), "path").as_string();
-  const Value& drawn = member(record, "drawn");
-  if (!member(drawn, "complete").as_boolean()) {
-    member(drawn, "images").as_integer();
-    member(drawn, "crc32").as_integer();
-  }
-  kept_sum(record);
-  return record;
-}
-
 bool SampleFolder::is_unfinished() const {
-  return earlier_ && !member(member(*earlier_, "drawn"), "complete").as_boolean();
+  return earlier_ && !json_member(json_member(*earlier_, "drawn"), "complete").as_boolean();
 }
 
 std::string SampleFolder::unfinished_checkpoint() const {
   if (!is_unfinished()) return "";
-  return fs::path(member(member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
+  return fs::path(json_member(json_member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
 }
 
 std::int64_t SampleFolder::earlier_threads() const {
-  const Value* threads = earlier_ ? member(*earlier_, "settings").find("threads") : nullptr;
+  const Value* threads = earlier_ ? json_member(*earlier_, "settings").find("threads") : nullptr;
   return threads != nullptr && threads->is_integer() ? std::clamp<std::int64_t>(threads->as_integer(), 0, 1024) : 0;
 }
 
@@ -204,23 +152,23 @@ void SampleFolder::hold() {
 std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
   sampling_ = std::move(sampling);
   sampling_.settings = from_json(to_json(sampling_.settings));  // in the form in which it is read back
-  npz_.emplace(path_ / kNpz, sampling_.count, sampling_.channels, sampling_.image_size);
+  npz_.emplace(path_ / kSamplesFile, sampling_.count, sampling_.channels, sampling_.image_size);
   hold();
   try {
-    earlier_ = read_record();
+    earlier_ = read_sampling(path_);
   } catch (const Error& error) {
     earlier_ = std::nullopt;
     // Even a damaged record shows whether it is ours.
-    const std::string content = read_regular_file(path_ / kRecord, kLargestRecord);
+    const std::string content = read_regular_file(path_ / kSamplingRecord, kLargestRecord);
     is_record_ours_ = content.empty() || content.find("\"format\"") != std::string::npos;
     if (!overwrite || !is_record_ours_) {
-      throw ConfigError(text(quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
+      throw ConfigError(text(quoted((path_ / kSamplingRecord).string()), " cannot be used: ", error.what(),
                              ". Choose another folder",
                              is_record_ours_ ? ", or pass --overwrite" : ": no `casdm sample` has written it"));
     }
   }
   std::vector<std::string> differences;
-  if (earlier_) collect_differences(member(*earlier_, "settings"), sampling_.settings, "", differences);
+  if (earlier_) collect_differences(json_member(*earlier_, "settings"), sampling_.settings, "", differences);
   if (!differences.empty() && !overwrite) {
     throw ConfigError(text(quoted(path_.string()), " holds ",
                            is_unfinished() ? "another sampling, unfinished" : "another sampling", ":\n",
@@ -254,7 +202,7 @@ std::vector<std::string> SampleFolder::strangers_if(bool overwrite) const {
   std::vector<std::string> strangers;
   for (const auto& entry : fs::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
-    const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
+    const bool is_like_ours = png_index(name) || name == kGrid || name == kSamplesFile || name == kPart;
     if (!is_like_ours) {
       // Beside a sampling, images such as those of a data set would be taken for a part of it, and it for one of them.
       if (!earlier_ && is_image(name)) strangers.push_back(name);
@@ -264,7 +212,7 @@ std::vector<std::string> SampleFolder::strangers_if(bool overwrite) const {
     const bool is_replaced = overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs);
     const bool is_ours = entry.is_regular_file() && (name == kPart ? is_record_ours_ : is_signed(entry));
     // A picture that somebody has put in the place of one; an empty file is what a power cut leaves.
-    const bool is_picture = entry.is_regular_file() && name != kPart && name != kNpz;
+    const bool is_picture = entry.is_regular_file() && name != kPart && name != kSamplesFile;
     const bool is_changed = is_picture && entry.file_size() > 0 && !is_ours;
     if (is_accounted_for ? !overwrite || !is_changed : is_replaced && is_ours) continue;
     strangers.push_back(name);
@@ -276,11 +224,11 @@ std::vector<std::string> SampleFolder::strangers_if(bool overwrite) const {
 /// Continues with the images that the earlier sampling with the same settings has drawn.
 std::string SampleFolder::go_on() {
   remove_leftovers(path_);
-  const Value& drawn = member(*earlier_, "drawn");
-  const bool is_complete = member(drawn, "complete").as_boolean();
-  const std::int64_t images = is_complete ? sampling_.count : member(drawn, "images").as_integer();
+  const Value& drawn = json_member(*earlier_, "drawn");
+  const bool is_complete = json_member(drawn, "complete").as_boolean();
+  const std::int64_t images = is_complete ? sampling_.count : json_member(drawn, "images").as_integer();
   // The NPZ gets its name only after everything else is written.
-  const bool is_named = images == sampling_.count && fs::exists(path_ / kNpz) && !fs::exists(npz_->part());
+  const bool is_named = images == sampling_.count && fs::exists(path_ / kSamplesFile) && !fs::exists(npz_->part());
   if (is_complete || is_named) {
     check_complete();
     if (!is_complete) write_record(true);
@@ -288,7 +236,7 @@ std::string SampleFolder::go_on() {
     return text("the sampling is complete: ", sampling_.count, " images");
   }
   if (images == 0) return "";
-  const auto checksum = static_cast<std::uint32_t>(member(drawn, "crc32").as_integer());
+  const auto checksum = static_cast<std::uint32_t>(json_member(drawn, "crc32").as_integer());
   is_started_ = npz_->resume(images, checksum);
   if (!is_started_) {
     return text(npz_->part().string(), " does not hold the ", images,
@@ -310,7 +258,7 @@ void SampleFolder::check_complete() {
   const auto check_png = [&](const std::string& name, const Image& image) {
     if (is_there(name) && !is_png_of(read_regular_file(path_ / name, kLargestPng), image)) altered.push_back(name);
   };
-  if (is_there(kNpz) && !npz_->reopen(kept_sum(*earlier_))) altered.emplace_back(kNpz);
+  if (is_there(kSamplesFile) && !npz_->reopen(kept_sum(*earlier_))) altered.emplace_back(kSamplesFile);
   if (missing.empty() && altered.empty()) {
     const std::int64_t shown = std::min(sampling_.count, kGridImages);
     check_png(kGrid, image_grid(npz_->read(0, shown)));
@@ -343,7 +291,7 @@ void SampleFolder::start() {
     npz_->start();
   } catch (...) {
     std::error_code ignored;
-    fs::remove(path_ / kRecord, ignored);
+    fs::remove(path_ / kSamplingRecord, ignored);
     throw;
   }
   is_started_ = true;
@@ -361,7 +309,7 @@ void SampleFolder::write_record(bool is_complete) const {
   }
   drawn.set("complete", is_complete);
   record.set("drawn", std::move(drawn));
-  write_file(path_ / kRecord, to_json(record, 1) + "\n");
+  write_file(path_ / kSamplingRecord, to_json(record, 1) + "\n");
 }
 
 void SampleFolder::require_in_place() const {
@@ -400,7 +348,7 @@ void SampleFolder::finish() {
   sync_folder(path_);
   const std::int64_t shown = std::min(sampling_.count, kGridImages);
   write_png(path_ / kGrid, image_grid(npz_->read(0, shown)), png_text(sampling_, std::nullopt));
-  npz_->finish(sampling_.label, kRecord, to_json(record_of(sampling_), 1) + "\n");
+  npz_->finish(sampling_.label, kSamplingRecord, to_json(record_of(sampling_), 1) + "\n");
   write_record(true);
   is_complete_ = true;
 }

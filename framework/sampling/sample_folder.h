@@ -79,7 +79,6 @@ class SampleFolder {
   std::filesystem::path grid() const { return path_ / "grid.png"; }
 
  private:
-  std::optional<Value> read_record() const;
   void hold();
   void require_in_place() const;
   void refuse_strangers(bool overwrite) const;

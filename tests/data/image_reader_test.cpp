@@ -140,8 +140,9 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
   CHECK_THROWS_WITH_AS(prepared_extra(context, example), "the extra \"context\" has values that are not finite", Error);
   example.extras["context"] = {{1, 900}, {}};
   CHECK_NOTHROW(prepared_extra(context, example));
-  CHECK_THROWS_WITH_AS(prepared_extra({"context", {2, 1, 1}, true}, example),
-                       "the extra \"context\", an image, has the value 900.0; expected values in [-1, 1]", Error);
+  CHECK_THROWS_WITH_AS(
+      prepared_extra({"context", {2, 1, 1}, true}, example),
+      "the extra \"context\", an image, has the value 900.0; expected values in [-1, 1], the range of samples", Error);
 }
 
 TEST_CASE("an extra that is not declared is the plugin's error") {

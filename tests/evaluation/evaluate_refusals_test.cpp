@@ -140,4 +140,10 @@ TEST_CASE("images that are the reference, and a grid among the images, are repor
   const Outcome missing = evaluate("t --config small.toml --reference images --size 16", folder.path());
   CHECK(missing.status == 2);
   CHECK_MESSAGE(contains(missing.err, "t/samples.npz is missing"), missing.err);
+  for (const char* foreign : {"{}", "no JSON", "{\"format\": \"mine\"}"}) {
+    write_file(folder.path() / "t/sampling.json", foreign);
+    const Outcome outcome = evaluate("t --config small.toml --reference images --size 16", folder.path());
+    CHECK_MESSAGE((outcome.status == 1 || outcome.status == 2), outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, "evaluate: t/sampling.json"), outcome.err);
+  }
 }
