@@ -51,14 +51,21 @@ bool is_word(const std::string& name) {
   });
 }
 
-/// The checkpoints in a run's checkpoint folder, oldest first.
+/// The checkpoints in a run's checkpoint folder, oldest first. If all that are listed vanish before they are looked at,
+/// a training has put newer ones in their place, and the folder is listed again.
 std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   std::vector<fs::path> result;
-  std::error_code failure;
-  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
-    std::error_code ignored;
-    if (is_name(entry->path().filename().string()) && fs::exists(entry->path() / kState, ignored)) {
-      result.push_back(entry->path());
+  for (bool has_vanished = true; result.empty() && has_vanished;) {
+    has_vanished = false;
+    std::error_code failure;
+    for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+      if (!is_name(entry->path().filename().string())) continue;
+      std::error_code ignored;
+      if (fs::exists(entry->path() / kState, ignored)) {
+        result.push_back(entry->path());
+      } else if (fs::symlink_status(entry->path(), ignored).type() == fs::file_type::not_found) {
+        has_vanished = true;
+      }
     }
   }
   std::sort(result.begin(), result.end());

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
@@ -292,4 +293,19 @@ TEST_CASE("a state that is a pipe, a folder or huge is refused immediately") {
     put_unsynced(path / name, whole);
   }
   CHECK_NOTHROW(Checkpoint::open(run.path()));
+}
+
+TEST_CASE("a run has a checkpoint while a training puts a newer one in the place of the only one") {
+  const TemporaryFolder folder;
+  const RunFolder run = new_run(folder);
+  std::jthread training([&, newest = Checkpoint::save(run, content(8))](const std::stop_token& stop) mutable {
+    for (std::int64_t images = 100'000'000'000; !stop.stop_requested(); ++images) {
+      const fs::path next = run.checkpoints() / std::to_string(images);
+      fs::rename(newest, next);
+      newest = next;
+    }
+  });
+  std::size_t misses = 0;
+  for (int i = 0; i < 20'000; ++i) misses += Checkpoint::all(run).empty() ? 1 : 0;
+  CHECK(misses == 0);
 }
