@@ -18,10 +18,11 @@ constexpr const char* kCompareCommand = "compare";
 constexpr const char* kCompareUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]...
        [--out DIR [--overwrite]]
 
-Says which of several runs did better, by how much, and how certain that is. Runs that differ in nothing but
-the seed are one arm: the table has each arm's mean over its seeds, and the difference to the
-baseline at equal seeds, both with an interval of 95 %. Incomplete runs are listed and
-left out.
+Says which of several runs did better, by how much, and how certain that is. Runs that differ only in seed,
+name, folder, or in what changes no result but for its last bits (run.threads, data.workers, data.cache,
+log.tensorboard, checkpoint.in_background) are one arm: the table has each arm's mean over its seeds, and
+the difference to the baseline at equal seeds, both with an interval of 95 %. Incomplete runs are listed
+and left out.
 
   casdm compare runs/casdm-s* runs/ssim-s* --baseline casdm
   casdm compare runs/a runs/b --measure 'loss.*' --format latex

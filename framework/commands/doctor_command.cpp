@@ -29,7 +29,7 @@ Looks for anything that keeps plugins from working: the LibTorch that is actuall
 device, the search path, and every plugin found there: trust, note, stamp, required libraries, and
 whether it loads, which is tried in a child process. Exit status 1 when there is a problem.
 
-A plugin that crashed or hung is not used until it is rebuilt; --forget-crashes tries it again.
+A plugin that crashed is not used until it is rebuilt; --forget-crashes tries it again.
 
   casdm plugins doctor
   casdm plugins doctor --plugin build/metric_mine.so
@@ -119,7 +119,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
                               "also check this library or folder; repeatable")(
       "config", po::value<std::string>()->value_name("FILE"),
       "also the `[plugins] paths` of this experiment; if it has a lock, only the locked files")(
-      "forget-crashes", "try plugins again that crashed or hung before")("json", "print JSON");
+      "forget-crashes", "try plugins again that crashed before")("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   if (parsed->count("forget-crashes") > 0) {

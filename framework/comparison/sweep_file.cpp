@@ -35,7 +35,11 @@ void SweepArm::describe(Schema<SweepArm>& s) {
 
 void SweepAxis::describe(Schema<SweepAxis>& s) {
   s.option("key", &SweepAxis::key, "A key of the experiment.").required().example("optimizer.learning_rate");
-  s.option("values", &SweepAxis::values, "What it is set to, one run of each arm and seed for each.").required();
+  s.option(
+       "values", &SweepAxis::values,
+       "What it is set to, one run of each arm and seed for each: numbers, booleans and arrays as in an experiment, "
+       "or strings as on the right of `=` in `--set`.")
+      .required();
 }
 
 void SweepOptions::describe(Schema<SweepOptions>& s) {

@@ -227,7 +227,7 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
     throw ConfigError(text("evaluate: ", path.string(),
                            " is a run, which holds only grids of samples. Give real images, or draw some: casdm "
                            "sample ",
-                           path.string(), " --out DIR"));
+                           path.string(), " --num N --out DIR"));
   }
   std::shared_ptr<StoredImages> images;
   if (path.extension() == ".npz") {
