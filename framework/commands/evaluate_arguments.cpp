@@ -38,7 +38,8 @@ IMAGES is a folder, an archive, an NPZ (arr_0), or an experiment file, whose [da
 what --write-reference wrote (.safetensors, .npz), or statistics of guided-diffusion or EDM (.npz, .pkl).
 The judges are those of [[evaluate.judges]] in the run's experiment, or in --config FILE.
 
-Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command continues.
+Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command continues, for
+IMAGES only with --state FILE.
 
   casdm evaluate runs/quickstart --floor --nearest 8
   casdm evaluate runs/quickstart --num 50000 --steps 50,100 --weights ema,raw

@@ -97,6 +97,7 @@ Value settings_of(const LoadedExperiment& experiment, const Model& model, const 
   Value settings = sampling_settings(experiment, model, checkpoint, options, a);
   settings.set("images", *a.num);
   settings.set("png", !a.no_png);
+  add_conditions(settings, model, *a.num, label_of_image(checkpoint, model, a));
   return settings;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -24,6 +25,24 @@ constexpr std::pair<const char*, const char*> kSampling[] = {
 
 /// Limits for what is compared with all others of its run.
 constexpr std::size_t kMostScores = 1000, kMostWarnings = 1000;
+constexpr std::uintmax_t kMostBytes = 256 << 20;  // of the files of evaluations
+constexpr std::size_t kMostSettings = 10'000, kMostSettingsOfScores = 1'000'000;
+
+/// The settings of all scores of a run.
+class SettingsCount {
+ public:
+  void add(const Settings& settings) {
+    all_ += settings.size();
+    for (const auto& [key, value] : settings) keys_.insert(key);
+    if (keys_.size() <= kMostSettings && all_ <= kMostSettingsOfScores) return;
+    throw Error(text("the run's scores have more than ", kMostSettings, " settings, or ", kMostSettingsOfScores,
+                     " counted for each score"));
+  }
+
+ private:
+  std::set<std::string> keys_;
+  std::size_t all_ = 0;
+};
 
 std::string shown(const Value& record, const char* key) {
   const Value* value = find_path(record, key);
@@ -31,8 +50,8 @@ std::string shown(const Value& record, const char* key) {
   return value->is_string() ? value->as_string() : to_toml_value(*value);
 }
 
-/// The JSON files in the folder's evaluation/, newest last.
-std::vector<fs::path> files_of(const fs::path& folder) {
+/// The JSON files in the folder's evaluation/, newest last; the oldest are left out if all together are very large.
+std::vector<fs::path> files_of(const fs::path& folder, std::vector<std::string>* warnings = nullptr) {
   std::vector<fs::path> files;
   std::error_code failure;
   for (fs::directory_iterator entry(folder / "evaluation", failure), end; !failure && entry != end;
@@ -44,17 +63,30 @@ std::vector<fs::path> files_of(const fs::path& folder) {
     return std::pair(fs::last_write_time(file, ignored), file);
   };
   std::sort(files.begin(), files.end(), [&](const fs::path& a, const fs::path& b) { return age(a) < age(b); });
+  std::uintmax_t bytes = 0;
+  std::size_t first = files.size();
+  for (; first > 0; --first) {
+    const std::uintmax_t size = fs::file_size(files[first - 1], failure);
+    if (!failure && (bytes += size) > kMostBytes) break;
+  }
+  if (first > 0 && warnings != nullptr) {
+    warnings->push_back(text("the oldest ", first, " of the ", files.size(), " files in ",
+                             (folder / "evaluation").string(), " are not taken: together they have more than ",
+                             kMostBytes >> 20, " MiB"));
+  }
+  files.erase(files.begin(), files.begin() + static_cast<std::ptrdiff_t>(first));
   return files;
 }
 
 /// The evaluations of the run's checkpoints by number of images, newest last.
 std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, std::vector<std::string>& warnings) {
   std::map<std::int64_t, std::vector<Value>> records;
-  for (const fs::path& file : files_of(folder)) {
+  JudgedCheckpoints checkpoints(folder);
+  for (const fs::path& file : files_of(folder, &warnings)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestRecord));
       check_seal(record);
-      if (!is_of_its_checkpoint(record, folder))
+      if (!checkpoints.have_judged(record))
         throw Error("it is of another checkpoint than the run's after as many images");
       const Value* images = find_path(record, "run.checkpoint.images");
       if (images != nullptr && images->is_integer()) records[images->as_integer()].push_back(std::move(record));
@@ -84,8 +116,8 @@ void warn(RunRecord& run, const std::string& parts) {
 }
 
 /// If several scores cannot be distinguished, the last one counts.
-void add_score(RunRecord& run, const std::string& name, const Value& score, const std::string& about,
-               Measuring measuring) {
+void add_score(RunRecord& run, SettingsCount& count, const std::string& name, const Value& score,
+               const std::string& about, Measuring measuring) {
   const Value* value = score.find("value");
   const Value* lower = score.find("lower_is_better");
   if (value == nullptr || lower == nullptr || !value->is_number()) return;
@@ -102,6 +134,7 @@ void add_score(RunRecord& run, const std::string& name, const Value& score, cons
   });
   if (known == run.measures.end()) {
     if (run.measures.size() >= kMostScores) throw Error(text("the run has more than ", kMostScores, " scores"));
+    count.add(measure.measuring.settings);
     return run.measures.push_back(std::move(measure));
   }
   if (known->value != measure.value) {
@@ -111,12 +144,12 @@ void add_score(RunRecord& run, const std::string& name, const Value& score, cons
   *known = std::move(measure);
 }
 
-void add_record(RunRecord& run, const Value& record) {
+void add_record(RunRecord& run, SettingsCount& count, const Value& record) {
   const Value* scores = record.find("scores");
   if (scores == nullptr) throw Error("it has no scores");
   for (const Value& score : scores->as_array()) {
     const std::string name = shown(score, "name");
-    add_score(run, name, score, about(record, score), measuring_of(record, score, run.config));
+    add_score(run, count, name, score, about(record, score), measuring_of(record, score, run.config));
     const Value* shared = score.find("trained_with");
     if (shared == nullptr || shared->as_array().empty()) continue;
     std::vector<std::string> terms;
@@ -128,10 +161,10 @@ void add_record(RunRecord& run, const Value& record) {
   }
 }
 
-void add_records(RunRecord& run, const std::vector<Value>& records) {
+void add_records(RunRecord& run, SettingsCount& count, const std::vector<Value>& records) {
   for (const Value& record : records) {
     try {
-      add_record(run, record);
+      add_record(run, count, record);
     } catch (const Error& error) {
       run.warnings.push_back(text("an evaluation is ignored: ", error.what()));
     }
@@ -139,7 +172,7 @@ void add_records(RunRecord& run, const std::vector<Value>& records) {
 }
 
 /// The last line of `[evaluate]` in the log, if it belongs to the end of training.
-void add_logged(const fs::path& folder, RunRecord& run) {
+void add_logged(const fs::path& folder, RunRecord& run, SettingsCount& count) {
   const Value last = last_line(folder, "evaluation", run.images);
   const Value* scores = find_path(last, "evaluation.scores");
   if (scores == nullptr || !scores->is_table()) return;
@@ -150,16 +183,17 @@ void add_logged(const fs::path& folder, RunRecord& run) {
   for (const auto& [name, score] : scores->as_table()) {
     const auto is_it = [&name = name](const Measure& measure) { return measure.score == name; };
     if (std::any_of(recorded.begin(), recorded.end(), is_it)) continue;
-    add_score(run, name, score, about, measuring_of_logged(evaluation, name, run.config));
+    add_score(run, count, name, score, about, measuring_of_logged(evaluation, name, run.config));
   }
 }
 
 }  // namespace
 
 void add_evaluations(const fs::path& folder, RunRecord& run) {
-  add_records(run, records_of(folder, run.warnings)[run.images]);
+  SettingsCount count;
+  add_records(run, count, records_of(folder, run.warnings)[run.images]);
   try {
-    add_logged(folder, run);
+    add_logged(folder, run, count);
   } catch (const Error& error) {
     run.warnings.push_back(text("an evaluation in the log is ignored: ", error.what()));
   }
@@ -173,7 +207,8 @@ std::map<std::int64_t, std::vector<Measure>> other_evaluations(const fs::path& f
     if (images == run.images) continue;
     RunRecord then;
     then.config = run.config;
-    add_records(then, records);
+    SettingsCount count;
+    add_records(then, count, records);
     tell_apart({&then});
     result[images] = std::move(then.measures);
   }

@@ -182,7 +182,8 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
   const bool is_own_sampler = std::all_of(settings.begin(), settings.end(), [&](const auto& setting) {
     return group_of(setting.first) != "sampler" || result.is_own(setting.first);
   });
-  for (const char* key : {"steps", "labels", "seed"}) add(settings, key, find_path(record, text("run.", key)));
+  for (const char* key : {"steps", "labels", "conditions_sha256", "seed"})
+    add(settings, key, find_path(record, text("run.", key)));
   if (is_own_sampler && settings.contains("sampler")) result.own["steps"] = result.of("steps");
   const Value* labels = find_path(record, "run.labels");
   if (labels != nullptr && labels->is_string()) result.own["labels"] = result.of("labels");
@@ -209,7 +210,7 @@ Measuring measuring_of_logged(const Value& evaluation, const std::string& name, 
   Measuring result;
   result.is_logged = true;
   Settings& settings = result.settings;
-  for (const char* key : {"num", "weights", "seed"}) add(settings, key, evaluation.find(key));
+  for (const char* key : {"num", "weights", "conditions_sha256", "seed"}) add(settings, key, evaluation.find(key));
   add(settings, "reference.num", evaluation.find("reference_num"));
   add(settings, kReferenceDigest, evaluation.find("reference_sha256"));
   add(settings, kReference, find_path(experiment, "evaluate.reference"));

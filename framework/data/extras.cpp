@@ -11,6 +11,7 @@
 #include "casdm/text.h"
 #include "framework/data/image_reader.h"
 #include "framework/data/whole_image.h"
+#include "framework/support/sha256.h"
 
 namespace casdm {
 
@@ -73,6 +74,23 @@ at::Tensor labels_of_samples(ImageReader* conditions, std::int64_t classes, std:
   std::vector<std::int64_t> labels;
   for (std::int64_t i = first; i < first + count; ++i) labels.push_back(label_of_sample(conditions, classes, i));
   return at::tensor(labels, at::kLong);
+}
+
+std::string digest_of_conditions(ImageReader& conditions, std::int64_t count,
+                                 const std::function<std::int64_t(std::int64_t)>& label,
+                                 const std::function<bool()>& is_cancelled) {
+  Sha256 digest;
+  for (std::int64_t i = 0; i < std::min(count, conditions.dataset().size()); ++i) {
+    if (is_cancelled()) throw Error("interrupted while reading what the samples are conditioned on");
+    const PreparedImage image = conditions.read(i);
+    digest.update(text(label ? label(i) : -1, '\n'));
+    for (std::size_t k = 0; k < image.extras.size(); ++k) {
+      const std::vector<std::uint8_t>& extra = image.extras[k];
+      digest.update(text(conditions.extras()[k].name, '\n', extra.size(), '\n'));
+      digest.update({reinterpret_cast<const char*>(extra.data()), extra.size()});
+    }
+  }
+  return digest.hexadecimal();
 }
 
 }  // namespace casdm

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -29,5 +30,13 @@ std::int64_t label_of_sample(ImageReader* conditions, std::int64_t classes, std:
 
 /// Of `count` samples from `first` on: int64 [count].
 at::Tensor labels_of_samples(ImageReader* conditions, std::int64_t classes, std::int64_t first, std::int64_t count);
+
+/// SHA-256 of what `count` samples are conditioned on: the extras of the images that they use, and their labels. Reads
+/// all these images.
+/// @param label  of the sample at an index; empty: unconditional
+/// Throws Error once `is_cancelled` says so, and what ImageReader::read throws.
+std::string digest_of_conditions(ImageReader& conditions, std::int64_t count,
+                                 const std::function<std::int64_t(std::int64_t)>& label,
+                                 const std::function<bool()>& is_cancelled);
 
 }  // namespace casdm

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "casdm/text.h"
 #include "framework/device/device.h"
@@ -21,9 +22,14 @@ DrawnImages::DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::in
       settings_(sampling_settings(experiment_, model_, checkpoint_, options_, request_)),
       drawing_(model_, options_, label_, request_.batch_size(), world) {}
 
+const Value& DrawnImages::settings() const {
+  if (!std::exchange(knows_conditions_, true)) add_conditions(settings_, model_, count_, label_);
+  return settings_;
+}
+
 std::string DrawnImages::keep_in(const std::filesystem::path& folder, bool overwrite) {
   folder_ = std::make_unique<SampleFolder>(folder);
-  Value settings = settings_;
+  Value settings = this->settings();
   settings.set("images", count_);
   settings.set("png", true);
   const Value::Table source = {{"path", checkpoint_.path().string()}, {"images", checkpoint_.images()}};
@@ -35,18 +41,21 @@ std::string DrawnImages::keep_in(const std::filesystem::path& folder, bool overw
 }
 
 void DrawnImages::finish() {
-  if (folder_ && !folder_->is_complete()) folder_->finish();
+  if (!folder_ || folder_->is_complete()) return;
+  // The folder may lack images that were judged before it was used.
+  while (folder_->images() < count_) draw(folder_->images());
+  folder_->finish();
 }
 
 ImageStream DrawnImages::stream(std::string name, CpuThreads& threads) {
-  drawing_.invite(checkpoint_, request_, settings_);
+  drawing_.invite(checkpoint_, request_, settings());
   threads_ = &threads;
   on_drawn_ = std::make_shared<std::function<void(std::int64_t)>>();
   ImageStream stream;
   stream.name = std::move(name);
   stream.count = count_;
   stream.shape = shape();
-  stream.identity = settings_;
+  stream.identity = settings();
   std::erase_if(stream.identity.as_table(), [](const Value::Member& member) { return member.first == "threads"; });
   stream.on_drawn = on_drawn_;
   stream.read = [this](std::int64_t first, std::int64_t n) { return read(first, n); };

@@ -19,8 +19,8 @@ class DrawnImages {
   /// Loads the networks. Throws like sampling.
   DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count, World& world);
 
-  /// Everything that determines the images; a table, the same on every machine.
-  const Value& settings() const { return settings_; }
+  /// Everything that determines the images; a table, the same on every machine. The first call reads the conditions.
+  const Value& settings() const;
   const LoadedExperiment& experiment() const { return experiment_; }
   c10::Device device() const { return options_.device; }
   ImageShape shape() const { return ImageShape::square(options_.channels, options_.image_size); }
@@ -53,7 +53,8 @@ class DrawnImages {
   GenerateOptions options_;
   Model model_;
   std::function<std::int64_t(std::int64_t)> label_;
-  Value settings_;
+  mutable Value settings_;
+  mutable bool knows_conditions_ = false;
   SharedSampling drawing_;
   std::unique_ptr<SampleFolder> folder_;
   std::shared_ptr<StoredImages> kept_;  ///< from a folder that is complete

@@ -82,7 +82,8 @@ std::optional<Value> EvaluationFile::read() const {
   try {
     std::optional<Value> record = read_record(path_);
     if (record) table_of({*record});  // throws if anything to be shown is missing
-    if (record && !is_of_its_checkpoint(*record, run_)) throw Error("it is of another checkpoint of that name");
+    if (record && !JudgedCheckpoints(run_).have_judged(*record))
+      throw Error("it is of another checkpoint of that name");
     return record;
   } catch (const Error& error) {
     std::cerr << "warning: evaluating again, since " << path_.string() << " cannot be used: " << error.what() << '\n';
@@ -119,8 +120,8 @@ Value EvaluationFile::run_table(const std::string& name, const DrawnImages& imag
                                  {"images", checkpoint.images()},
                                  {kFilesDigest, checkpoint.files_sha256()}});
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
-  for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data", "seed", "batch",
-                          "precision", "device"}) {
+  for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data",
+                          kConditionsDigest, "seed", "batch", "precision", "device"}) {
     if (const Value* value = settings.find(key)) run.set(key, *value);
   }
   run.set("threads", std::int64_t{at::get_num_threads()});

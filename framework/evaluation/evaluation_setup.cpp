@@ -7,6 +7,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/merge.h"
 #include "framework/config/overrides.h"
+#include "framework/evaluation/gather.h"
 #include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
@@ -181,7 +182,9 @@ TrainedWith EvaluationSetup::trained_with(const Judges& judges, std::vector<std:
   const Value& config = checkpoint_->config();
   try {
     return shared_networks(judges, part_of(with_plugins(config, base_), {"metrics", "data"}, base_.host), config,
-                           earlier_experiments(run_folder(), config, checkpoint_->images()), remarks);
+                           earlier_experiments(run_folder(), config, remarks, checkpoint_->images()), remarks);
+  } catch (const EvaluationStopped&) {
+    throw;
   } catch (const Error& error) {
     remarks.push_back(
         text("could not check whether a judge is a network that the run was trained with: ", error.what()));

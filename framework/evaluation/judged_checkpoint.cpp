@@ -32,14 +32,17 @@ std::string files_sha256(const fs::path& checkpoint) {
   }
 }
 
-bool is_of_its_checkpoint(const Value& record, const fs::path& run) {
+bool JudgedCheckpoints::have_judged(const Value& record) {
   const Value* judged = find_path(record, text("run.checkpoint.", kFilesDigest));
   const Value* images = find_path(record, "run.checkpoint.images");
   if (judged == nullptr || images == nullptr || !images->is_integer()) return true;
-  std::ostringstream name;
-  name << std::setw(12) << std::setfill('0') << images->as_integer();
-  const std::string present = files_sha256(run / "checkpoints" / name.str());
-  return present.empty() || *judged == Value(present);
+  const auto [known, is_new] = digests_.try_emplace(images->as_integer());
+  if (is_new) {
+    std::ostringstream name;
+    name << std::setw(12) << std::setfill('0') << images->as_integer();
+    known->second = files_sha256(run_ / "checkpoints" / name.str());
+  }
+  return known->second.empty() || *judged == Value(known->second);
 }
 
 }  // namespace casdm

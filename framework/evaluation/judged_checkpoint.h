@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "casdm/value.h"
 
@@ -14,9 +17,19 @@ constexpr const char* kFilesDigest = "files_sha256";
 /// tensors. The same steps give the same digest. Empty: it is not there, or damaged.
 std::string files_sha256(const std::filesystem::path& checkpoint);
 
-/// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or
-/// started anew, and came to that number again. A record that does not say, and one whose checkpoint was removed, is
-/// believed.
-bool is_of_its_checkpoint(const Value& record, const std::filesystem::path& run);
+/// The checkpoints of a run, each looked at once.
+class JudgedCheckpoints {
+ public:
+  explicit JudgedCheckpoints(std::filesystem::path run) : run_(std::move(run)) {}
+
+  /// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or
+  /// started anew, and came to that number again. A record that does not say, and one whose checkpoint was removed, is
+  /// believed.
+  bool have_judged(const Value& record);
+
+ private:
+  std::filesystem::path run_;
+  std::map<std::int64_t, std::string> digests_;
+};
 
 }  // namespace casdm

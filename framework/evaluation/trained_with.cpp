@@ -10,8 +10,10 @@
 #include "casdm/metric_loss.h"
 #include "casdm/text.h"
 #include "framework/config/components_of.h"
+#include "framework/evaluation/gather.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
+#include "framework/training/signals.h"
 
 namespace casdm {
 
@@ -79,6 +81,8 @@ class Comparison {
   void attempt(const std::string& what, const F& work) {
     try {
       work();
+    } catch (const EvaluationStopped&) {
+      throw;
     } catch (const Error& error) {
       remarks_.push_back(
           text(what, "could not check whether a judge is a network that the run was trained with: ", error.what()));
@@ -94,6 +98,7 @@ class Comparison {
 
   template <class F>
   void compare(const std::string& term, const F& make) {
+    if (interrupted()) throw EvaluationStopped("interrupted");
     attempt(term + ": ", [&] {
       const std::shared_ptr<Module> module = make();
       const std::set<std::string> trained = digests(*module);

@@ -29,6 +29,20 @@ void check(const Component<K>& part, const std::string& what, const Tensor& foun
                  "; expected floating point ", at::IntArrayRef(expected), " on ", given.device()));
 }
 
+/// Fails unless `found` are the features `names`, each once and in this order.
+template <class K>
+void check_names(const Component<K>& part, const char* call, const char* what, const NamedTensors& found,
+                 const std::vector<std::string>& names) {
+  if (found.size() != names.size()) {
+    part.fail(text(call, " returned ", found.size(), ' ', what, "s; ", names.size(), " were asked for"));
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (found[i].first == names[i]) continue;
+    part.fail(
+        text(call, " returned the ", what, ' ', quoted(found[i].first), " where ", quoted(names[i]), " was asked for"));
+  }
+}
+
 class BackbonePart final : public AttributedModuleOf<Backbone> {
  public:
   BackbonePart(Component<Backbone> backbone, const Spec& spec)
@@ -42,6 +56,15 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
                                    const std::vector<std::string>& names) override {
     BackboneOutput output = module().call(&Backbone::forward_with_taps, x, t, condition, names);
     output.sample = checked("forward_with_taps()", output.sample, x);
+    check_names(module(), "forward_with_taps()", "tap", output.taps, names);
+    for (const TapInfo& info : taps()) {
+      for (const auto& [name, feature] : output.taps) {
+        if (name != info.name) continue;
+        std::vector<std::int64_t> expected{x.size(0)};
+        expected.insert(expected.end(), info.shape.begin(), info.shape.end());
+        check(module(), text("forward_with_taps() at the tap ", quoted(name)), feature, x, expected);
+      }
+    }
     return output;
   }
 
@@ -127,14 +150,7 @@ NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Tenso
                        const std::vector<std::string>& names) {
   NamedTensors found = with_constant_buffers(extractor, kNoMemory,
                                              [&] { return extractor.call(&FeatureExtractor::extract, images, names); });
-  if (found.size() != names.size()) {
-    extractor.fail(text("extract() returned ", found.size(), " features; ", names.size(), " were asked for"));
-  }
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (found[i].first == names[i]) continue;
-    extractor.fail(
-        text("extract() returned the feature ", quoted(found[i].first), " where ", quoted(names[i]), " was asked for"));
-  }
+  check_names(extractor, "extract()", "feature", found, names);
   return found;
 }
 

@@ -141,7 +141,7 @@ PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedP
 }
 
 /// Runs `work`, code of the plugin, in a child process; returns the message of the exception it threw, if any. If the
-/// process crashed or hung, throws PluginError and records the crash.
+/// process crashed or hung, throws PluginError; a crash of its own is recorded.
 std::string try_in_child_process(const FoundPlugin& plugin, const std::string& what,
                                  const std::function<void()>& work) {
   const ChildResult result = run_in_child_process(

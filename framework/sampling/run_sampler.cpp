@@ -255,6 +255,12 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
   return settings;
 }
 
+void add_conditions(Value& settings, const Model& model, std::int64_t count,
+                    const std::function<std::int64_t(std::int64_t)>& label) {
+  if (model.conditions)
+    settings.set(kConditionsDigest, digest_of_conditions(*model.conditions, count, label, interrupted));
+}
+
 std::string warning_of(const Value& settings) {
   const Value* warning = find_path(settings, text("weights.", kWeightsWarning));
   return warning == nullptr ? "" : warning->as_string();

@@ -56,6 +56,14 @@ std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& check
 Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
                         const GenerateOptions& options, const SamplingRequest& request);
 
+/// In the settings and in the records of evaluations: the key of digest_of_conditions.
+inline constexpr const char* kConditionsDigest = "conditions_sha256";
+
+/// Adds to `settings` what `count` images are conditioned on, if they are conditioned on extras; this reads as many
+/// images of the data set.
+void add_conditions(Value& settings, const Model& model, std::int64_t count,
+                    const std::function<std::int64_t(std::int64_t)>& label);
+
 /// What sampling_settings warns of: weights that are not the checkpoint's. Empty: nothing.
 std::string warning_of(const Value& settings);
 

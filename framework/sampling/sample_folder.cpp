@@ -34,6 +34,8 @@ constexpr std::int64_t kPieceOfSamples = 64;  // images read at once when they a
 constexpr const char* kGrid = "grid.png";
 constexpr const char* kPart = "samples.npz.part";
 constexpr std::size_t kDigits = 6;
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
+constexpr std::size_t kBeforeSignature = 64;  // bytes of a PNG of ours that do not say yet who made it
 constexpr std::size_t kLargestPng = std::size_t{1} << 30;
 
 std::string png_name(std::int64_t index) {
@@ -62,15 +64,49 @@ bool is_image(const std::string& name) {
   return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".webp";
 }
 
-/// Whether the file itself says that this program made it, whatever sampling.json says.
-bool is_signed(const fs::path& path) {
-  if (path.filename() != kSamplesFile) return is_png_of_ours(path);
+/// The end of a zip archive, where its directory is.
+std::string end_of_archive(const fs::path& path) {
   constexpr std::streamoff kEnds = 1024;
   std::ifstream file(path, std::ios::binary);
   std::string end(static_cast<std::size_t>(kEnds), '\0');
-  if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);  // the zip directory is at the end
+  if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);
   file.read(end.data(), kEnds);
-  return end.find(kSamplingRecord) != std::string::npos;
+  return end;
+}
+
+/// Whether the file itself says that this program made it, whatever sampling.json says.
+bool is_signed(const fs::path& path) {
+  if (path.filename() != kSamplesFile) return is_png_of_ours(path);
+  return end_of_archive(path).find(kSamplingRecord) != std::string::npos;
+}
+
+bool is_all_zero(std::string_view content) { return content.find_first_not_of('\0') == std::string_view::npos; }
+
+/// Whether somebody has put the file, a picture or the samples, in the place of one of a sampling: it is whole, and
+/// this program has not made it.
+bool is_changed(const fs::path& path) {
+  if (is_signed(path)) return false;
+  if (path.filename() == kSamplesFile) return end_of_archive(path).find("PK\5\6") != std::string::npos;
+  std::ifstream file(path, std::ios::binary);
+  std::string start(kBeforeSignature, '\0');
+  file.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<std::size_t>(file.gcount()));
+  const std::string_view signature = kPngSignature.substr(0, start.size());
+  const bool is_cut = start.size() < kBeforeSignature && start.starts_with(signature);  // by a crash
+  return !is_cut && !is_all_zero(start);
+}
+
+/// Whether the content of a sampling.json that cannot be used shows that this program wrote it. A whole JSON has the
+/// members of a record, a damaged one at least begins like one.
+bool is_record_of_ours(const std::string& content) {
+  try {
+    const Value record = from_json(content);
+    return record.find("settings") != nullptr && record.find("checkpoint") != nullptr;
+  } catch (const Error&) {
+    const std::size_t first = content.find_first_not_of(" \n{");
+    return content.empty() || (content.front() == '{' && first != std::string::npos &&
+                               std::string_view(content).substr(first).starts_with("\"format\""));
+  }
 }
 
 bool is_of_sampling(const std::string& name, const Value& record) {
@@ -160,7 +196,7 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
     earlier_ = std::nullopt;
     // Even a damaged record shows whether it is ours.
     const std::string content = read_regular_file(path_ / kSamplingRecord, kLargestRecord);
-    is_record_ours_ = content.empty() || content.find("\"format\"") != std::string::npos;
+    is_record_ours_ = is_record_of_ours(content);
     if (!overwrite || !is_record_ours_) {
       throw ConfigError(text(quoted((path_ / kSamplingRecord).string()), " cannot be used: ", error.what(),
                              ". Choose another folder",
@@ -211,10 +247,9 @@ std::vector<std::string> SampleFolder::strangers_if(bool overwrite) const {
     const bool is_accounted_for = earlier_ && is_of_sampling(name, *earlier_);
     const bool is_replaced = overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs);
     const bool is_ours = entry.is_regular_file() && (name == kPart ? is_record_ours_ : is_signed(entry));
-    // A picture that somebody has put in the place of one; an empty file is what a power cut leaves.
-    const bool is_picture = entry.is_regular_file() && name != kPart && name != kSamplesFile;
-    const bool is_changed = is_picture && entry.file_size() > 0 && !is_ours;
-    if (is_accounted_for ? !overwrite || !is_changed : is_replaced && is_ours) continue;
+    const bool is_kept = !overwrite && !is_unfinished();  // a complete sampling: nothing is written
+    const bool is_mine = is_kept || !entry.is_regular_file() || name == kPart || !is_changed(entry);
+    if (is_accounted_for ? is_mine : is_replaced && is_ours) continue;
     strangers.push_back(name);
   }
   std::sort(strangers.begin(), strangers.end());
@@ -242,8 +277,11 @@ std::string SampleFolder::go_on() {
     return text(npz_->part().string(), " does not hold the ", images,
                 " images that sampling.json counts: drawing from the beginning");
   }
-  for (std::int64_t first = 0; first < images; first += kPieceOfSamples) {
-    write_pngs(first, npz_->read(first, std::min(kPieceOfSamples, images - first)));
+  for (const bool writes : {false, true}) {
+    for (std::int64_t first = 0; first < images; first += kPieceOfSamples) {
+      const at::Tensor piece = npz_->read(first, std::min(kPieceOfSamples, images - first));
+      writes ? write_pngs(first, piece) : require_unchanged(first, piece);
+    }
   }
   return text("continuing after ", images, " of ", sampling_.count, " images");
 }
@@ -327,6 +365,23 @@ void SampleFolder::add(const at::Tensor& images) {
   npz_->append(images);
   write_record(false);
   write_pngs(first, images);
+}
+
+/// Throws ConfigError if somebody has changed the picture of one of the images.
+void SampleFolder::require_unchanged(std::int64_t first, const at::Tensor& images) const {
+  if (!sampling_.with_pngs) return;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const fs::path file = path_ / png_name(first + i);
+    std::error_code missing;
+    if (!fs::exists(file, missing)) continue;
+    const std::string content = read_regular_file(file, kLargestPng);
+    const Image image = to_image(images[i]);
+    if (is_png_of(content, image) || is_all_zero(content)) continue;
+    if (encode_png(image, png_text(sampling_, first + i)).starts_with(content)) continue;  // cut by a crash
+    throw ConfigError(text(quoted(file.string()),
+                           " was changed since it was drawn, and going on would replace it. Choose another folder, or "
+                           "move it away"));
+  }
 }
 
 /// Files that already have the right content, byte for byte, are left alone.

@@ -57,10 +57,10 @@ class SampleFolder {
   /// empty string.
   ///
   /// Throws ConfigError if the folder contains another sampling (listing the differences), a complete one whose files
-  /// have changed since (listing their names), or files with names that it would write and that no sampling.json
-  /// accounts for. With `overwrite`, the files of another or a complete sampling, as listed in its sampling.json, are
-  /// removed, and files that themselves say that they belong to a sampling are replaced; others are still refused.
-  /// Throws Error if another process draws into the folder.
+  /// have changed since (listing their names), files with names that it would write and that no sampling.json accounts
+  /// for, or files that somebody has put in the place of its own. With `overwrite`, the files of another or a complete
+  /// sampling, as listed in its sampling.json, are removed, and files that themselves say that they belong to a
+  /// sampling are replaced; others are still refused. Throws Error if another process draws into the folder.
   std::string begin(Sampling sampling, bool overwrite);
 
   /// How many images are drawn, and whether everything is written.
@@ -86,6 +86,7 @@ class SampleFolder {
   std::string go_on();
   void start();
   void write_record(bool is_complete) const;
+  void require_unchanged(std::int64_t first, const at::Tensor& images) const;
   void write_pngs(std::int64_t first, const at::Tensor& images) const;
   void check_complete();
 

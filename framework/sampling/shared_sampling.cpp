@@ -66,10 +66,12 @@ SamplingRequest read_request(const Value& said) {
   return request;
 }
 
-/// The settings that must be equal in all processes; each has its own device and threads.
+/// The settings that must be equal in all processes: each has its own device and threads, and only the first one knows
+/// how many images, with their conditions, there will be.
 Value without_place(Value settings) {
-  std::erase_if(settings.as_table(),
-                [](const Value::Member& member) { return member.first == "device" || member.first == "threads"; });
+  std::erase_if(settings.as_table(), [](const Value::Member& member) {
+    return member.first == "device" || member.first == "threads" || member.first == kConditionsDigest;
+  });
   return from_json(to_json(settings));
 }
 

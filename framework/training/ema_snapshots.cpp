@@ -157,7 +157,15 @@ Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double
     types.clear();
     for (const auto& [name, tensor] : file.tensors) types.push_back(tensor.scalar_type());
   }
-  for (std::size_t i = 0; i < types.size(); ++i) result.tensors[i].second = result.tensors[i].second.to(types[i]);
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    auto& [name, tensor] = result.tensors[i];
+    tensor = tensor.to(types[i]);
+    if (at::isFloatingType(types[i]) && !tensor.isfinite().all().item<bool>()) {
+      throw Error(text("the combination of the snapshots has values in ", name,
+                       " that are not finite: one of the snapshots has, or the sum is too large for ",
+                       at::toString(types[i])));
+    }
+  }
   return result;
 }
 

@@ -12,8 +12,10 @@
 #include "casdm/error.h"
 #include "casdm/on_device.h"
 #include "casdm/text.h"
+#include "framework/config/components_of.h"
 #include "framework/device/device.h"
 #include "framework/loading/attributed.h"
+#include "framework/loading/plugin_call.h"
 #include "framework/support/component_name.h"
 #include "framework/training/gradient_factors.h"
 #include "framework/training/metric_input.h"
@@ -143,8 +145,10 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     KeptBuffers<MetricLoss> memory = info.has_state ? KeptBuffers<MetricLoss>(metric) : KeptBuffers<MetricLoss>();
     std::optional<Untouched> constants;
     if (!info.has_state) constants.emplace(buffers_of(metric), Untouched::Compared::versions);
-    terms_.push_back(
-        {options, std::move(metric), name, info, std::move(selection), std::move(memory), std::move(constants)});
+    std::vector<ComponentConfig> components =
+        components_below(text("metrics[", terms_.size(), ']'), experiment.resolved, experiment.host->catalog());
+    terms_.push_back({options, std::move(metric), std::move(components), name, info, std::move(selection),
+                      std::move(memory), std::move(constants)});
   }
 }
 
@@ -198,6 +202,17 @@ ExperimentMetrics::Chosen ExperimentMetrics::chosen(const Term& term, const Trai
           term.selection.gradient_factor(counts[0].item<double>(), counts[1].item<double>())};
 }
 
+Tensor ExperimentMetrics::run_gradient(const Term& term, const std::function<Tensor()>& work) {
+  return term.metric.call([&](const MetricLoss&) {
+    try {
+      return work();
+    } catch (...) {
+      if (term.components.size() == 1) throw;
+      throw_attributed(text("the gradient of metric ", term.name), term.components);
+    }
+  });
+}
+
 void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
   if (term.batches_to_check == 0 || term.options.weight == 0 || !prediction.requires_grad() ||
       !at::GradMode::is_enabled()) {
@@ -205,7 +220,7 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
   }
   --term.batches_to_check;
   if (distance.requires_grad()) {
-    const Tensor gradient = term.metric.call([&](const MetricLoss&) {
+    const Tensor gradient = run_gradient(term, [&] {
       return torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
                                    /*create_graph=*/false, /*allow_unused=*/true)[0];
     });
@@ -246,8 +261,7 @@ Tensor ExperimentMetrics::distance(const Term& term, const Tensor& prediction, c
   if (gradient_factor != 1) multiply(at::full_like(value.detach(), gradient_factor));
   if (options.normalise == MetricNormalisation::self) multiply(self_normalising(value, options.normalise_power));
   if (options.balance == MetricBalance::squared_error) {
-    multiply(term.metric.call(
-        [&](const MetricLoss&) { return balancing(value, prediction, target, term.info.is_per_image); }));
+    multiply(run_gradient(term, [&] { return balancing(value, prediction, target, term.info.is_per_image); }));
   }
   return factor.defined() ? with_gradient_times(value, factor) : value;
 }

@@ -76,6 +76,7 @@ class ExperimentMetrics final : public MetricTerms {
   struct Term {
     MetricOptions options;
     Component<MetricLoss> metric;
+    std::vector<ComponentConfig> components;  ///< the metric and those in it
     std::string name;
     MetricInfo info;
     MetricSelection selection;
@@ -93,6 +94,8 @@ class ExperimentMetrics final : public MetricTerms {
     double gradient_factor = 1;
   };
   Chosen chosen(const Term& term, const TrainingBatch& batch) const;
+  /// Runs `work`, which computes a gradient of the metric; what it throws names the metric and the components in it.
+  static Tensor run_gradient(const Term& term, const std::function<Tensor()>& work);
   void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
   void check_precision(const Term& term, const Tensor& distance, const Tensor& prediction, const Tensor& target,
                        const MetricContext& context) const;

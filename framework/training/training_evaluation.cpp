@@ -7,9 +7,11 @@
 
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
+#include "framework/data/extras.h"
 #include "framework/data/image_transform.h"
 #include "framework/evaluation/reference.h"
 #include "framework/sampling/generate.h"
+#include "framework/sampling/run_sampler.h"
 #include "framework/support/files.h"
 #include "framework/training/signals.h"
 
@@ -82,15 +84,27 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
     judges_->require_enough(options.num, reference_.images);
   }
   const Experiment& said = experiment.options;
-  measure_ = sha256(to_json(Value(Value::Table{{"judges", judges_->identity()},
-                                               {"num", options.num.value},
-                                               {"seed", options.seed},
-                                               {"reference", reference_.sha256},
-                                               {"noise", said.noise.table},
-                                               {"sampler", said.sampler.table},
-                                               {"guidance", write_options(said.guidance)},
-                                               {"precision", std::string(to_string(said.run.precision))}})))
-                 .substr(0, kMeasureDigits);
+  Value measure(Value::Table{{"judges", judges_->identity()},
+                             {"num", options.num.value},
+                             {"seed", options.seed},
+                             {"reference", reference_.sha256},
+                             {"noise", said.noise.table},
+                             {"sampler", said.sampler.table},
+                             {"guidance", write_options(said.guidance)},
+                             {"precision", std::string(to_string(said.run.precision))}});
+  if (model.conditions) {
+    conditions_ = conditions_of_samples();
+    measure.set(kConditionsDigest, conditions_);
+  }
+  measure_ = sha256(to_json(measure)).substr(0, kMeasureDigits);
+}
+
+std::string TrainingEvaluation::conditions_of_samples() const {
+  ImageReader& images = *model_.conditions;
+  const std::int64_t classes = experiment_.options.data.use_labels ? images.dataset().num_classes() : 0;
+  std::function<std::int64_t(std::int64_t)> label;
+  if (classes > 0) label = [&](std::int64_t index) { return label_of_sample(&images, classes, index); };
+  return digest_of_conditions(images, options_.num, label, interrupted);
 }
 
 void TrainingEvaluation::begin() {
@@ -102,7 +116,7 @@ void TrainingEvaluation::begin() {
   }
   const Value& resolved = experiment_.resolved;
   trained_with_ =
-      shared_networks(*judges_, experiment_, resolved, earlier_experiments(run_.path(), resolved), remarks_);
+      shared_networks(*judges_, experiment_, resolved, earlier_experiments(run_.path(), resolved, remarks_), remarks_);
   read_log();
 }
 
@@ -203,6 +217,7 @@ bool TrainingEvaluation::evaluate() {
                                 {"reference_num", reference_.images > 0 ? Value(reference_.images) : Value()},
                                 {"reference_sha256", reference_.sha256},
                                 {"scores", values}});
+  if (!conditions_.empty()) evaluation.set(kConditionsDigest, conditions_);
   if (!options.keep_best.empty()) evaluation.set("is_best", is_best);
   evaluation.set("warnings", warnings);
   run_.append(Value(Value::Table{{"images", state_.images()},

@@ -58,6 +58,7 @@ class TrainingEvaluation {
 
  private:
   ImageStream stream() const;
+  std::string conditions_of_samples() const;
   void read_log();
   void set_best(std::int64_t images, double value);
   bool is_better(double value) const;
@@ -75,6 +76,7 @@ class TrainingEvaluation {
   std::vector<std::string> remarks_;
   bool is_lower_better_ = true;
   std::int64_t last_images_ = -1;  ///< of the last evaluation in the log
+  std::string conditions_;         ///< digest_of_conditions; empty: the samples are not conditioned on extras
   std::string measure_;            ///< identifies everything but the weights that decides a score
   std::int64_t best_images_ = -1;  ///< of the best so far or, if none was measured this way, of the earlier best
   double best_ = 0;

@@ -10,6 +10,7 @@
 #include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
+#include "framework/config/components_of.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
 #include "framework/loading/untouched.h"
@@ -39,16 +40,14 @@ Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight,
 /// `value` without the loss scale, which is 1 except in fp16.
 Tensor unscaled(const Tensor& value, double scale) { return scale == 1 ? value : value / scale; }
 
-void run_backward(const Tensor& loss, const Experiment& options, const std::vector<NamedModule>& modules,
-                  bool keeps_graph) {
+void run_backward(const Tensor& loss, const LoadedExperiment& experiment, bool keeps_graph) {
   try {
     loss.backward({}, keeps_graph);
   } catch (...) {
-    std::vector<ComponentConfig> components{options.head};
-    for (const NamedModule& module : modules) {
-      if (module.config.type != options.head.type) components.push_back(module.config);
-    }
-    for (const MetricOptions& metric : options.metrics) components.push_back(metric.metric);
+    const ComponentCatalog& catalog = experiment.host->catalog();
+    std::vector<ComponentConfig> components = components_below("head", experiment.resolved, catalog);
+    const std::vector<ComponentConfig> metrics = components_below("metrics", experiment.resolved, catalog);
+    components.insert(components.end(), metrics.begin(), metrics.end());
     throw_attributed("the backward pass", components);
   }
 }
@@ -71,7 +70,8 @@ std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std
 
 TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics,
                            TrainingState& state, c10::Device device, std::function<bool()> is_interrupted, World& world)
-    : options_(experiment.options),
+    : experiment_(experiment),
+      options_(experiment.options),
       model_(model),
       metrics_(metrics),
       state_(state),
@@ -232,7 +232,7 @@ void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
   if (!loss.defined()) return;
-  const auto run = [&] { run_backward(loss, options_, model_.modules, pass == Pass::keeps_graph); };
+  const auto run = [&] { run_backward(loss, experiment_, pass == Pass::keeps_graph); };
   pass == Pass::last ? exchange_.during(run) : run();
   for (ModuleState& module : state_.modules) module.gather_gradients();
 }

@@ -77,6 +77,7 @@ class TrainingStep {
     std::unique_ptr<TensorMemory> memory;
   };
 
+  const LoadedExperiment& experiment_;
   const Experiment& options_;
   const Model& model_;
   ExperimentMetrics& metrics_;

@@ -89,6 +89,51 @@ TEST_CASE("a run with more scores or warnings than are compared is said to have 
   CHECK(read_run_record("runs/a").warnings.back() == "an evaluation is ignored: the run has more than 1000 warnings");
 }
 
+TEST_CASE("of evaluations of very many bytes, the oldest are not read, which is said") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  const std::string record =
+      R"({"format":1,"what":"run","num":2,"run":{"checkpoint":{"images":1000}},"scores":[{"name":"eye.SCORE",)"
+      R"("value":1,"lower_is_better":true,"judge":"eye"}],"warnings":[]})";
+  const std::filesystem::path files = "runs/a/evaluation";
+  const auto now = std::filesystem::file_time_type::clock::now();
+  for (const auto& [name, megabytes, age] :
+       {std::tuple("old", 1, 3), std::tuple("large", 255, 2), std::tuple("new", 1, 1)}) {
+    std::string own = record;
+    own.replace(own.find("SCORE"), 5, name);
+    folder.write((files / (std::string(name) + ".json")).string(), own);
+    std::filesystem::resize_file(files / (std::string(name) + ".json"), static_cast<std::uintmax_t>(megabytes) << 20);
+    std::filesystem::last_write_time(files / (std::string(name) + ".json"), now - std::chrono::hours(age));
+  }
+  folder.write((files / "now.json").string(), record);
+  const RunRecord run = read_run_record("runs/a");
+  CHECK(run.find("eye.SCORE") != nullptr);
+  CHECK(run.warnings.front() ==
+        "the oldest 2 of the 4 files in runs/a/evaluation are not taken: together they have more than 256 MiB");
+}
+
+TEST_CASE("an evaluation with more settings than are compared is ignored, which is said") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  const auto record = [](int scores, int settings) {
+    std::string all, options;
+    for (int i = 0; i < scores; ++i) {
+      all += text(i > 0 ? "," : "", R"({"name":"eye.)", i, R"(","value":1,"lower_is_better":true,"judge":"eye"})");
+    }
+    for (int i = 0; i < settings; ++i) options += text(",\"o", i, "\":", i);
+    return text(R"({"format":1,"what":"run","num":2,"run":{"checkpoint":{"images":1000},"sampler":{"type":"s")",
+                options, "}},\"scores\":[", all, "],\"warnings\":[]}");
+  };
+  const auto warnings = [&](int scores, int settings) {
+    folder.write("runs/a/evaluation/000000001000-ema-1.json", record(scores, settings));
+    return join(read_run_record("runs/a").warnings, "\n");
+  };
+  CHECK(warnings(1000, 900) == "");
+  const std::string ignored = "an evaluation is ignored: the run's scores have more than 10000 settings";
+  CHECK(warnings(1000, 1100).starts_with(ignored));
+  CHECK(warnings(1, 11'000).starts_with(ignored));
+}
+
 namespace {
 
 /// The settings of an evaluation.

@@ -6,6 +6,7 @@
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "evaluation/evaluate_program.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "support/components.h"
 
@@ -163,7 +164,7 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
 TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {
   const TemporaryFolder folder;
   train_small(folder.path());
-  const std::string words = "runs/small --num 320 --batch 16 --set evaluate.reference_num=50 --steps 8";
+  const std::string words = "runs/small --num 320 --batch 16 --set evaluate.reference_num=50 --steps 30";
   const Outcome stopped = shell("CASDM_CACHE=cache casdm evaluate --progress json " + words + kPlugin +
                                     " & p=$!\nwhile ! grep -q '\"judging ema\",\"done\":[1-9][0-9][0-9]' .stderr && "
                                     "kill -0 $p; do sleep 0.05; done\nkill -TERM $p; wait $p",
@@ -180,6 +181,22 @@ TEST_CASE("an interrupted evaluation is continued and ends with the same bytes")
                          [](const fs::directory_entry& entry) { return entry.path().extension() == ".state"; });
   };
   REQUIRE(states() == 1);
+  // A folder for the images is filled even if all of them are judged already.
+  for (const auto& entry : fs::directory_iterator(evaluation)) {
+    if (entry.path().extension() != ".state") continue;
+    TensorFile state = read_checked_tensors(entry.path());
+    Value record = from_json(state.metadata.at("casdm_evaluation"));
+    record.set("images", 320);
+    state.metadata["casdm_evaluation"] = to_json(record);
+    write_checked_tensors(folder.path() / "whole.state", state.tensors, state.metadata);
+  }
+  const Outcome drawn = evaluate(words + " --state whole.state --out drawn", folder.path());
+  CHECK_MESSAGE(drawn.status == 0, drawn.err);
+  CHECK(fs::exists(folder.path() / "drawn/000319.png"));
+  CHECK(contains(read_file(folder.path() / "drawn/sampling.json"), "\"complete\": true"));
+  for (const fs::path& file : records_in(folder.path() / "runs/small")) {
+    if (file.extension() == ".json") fs::remove(file);
+  }
   const Outcome unsaved =
       shell("export CASDM_CACHE=$PWD/cache; ulimit -f 1; casdm evaluate " + words + kPlugin, folder.path());
   CHECK_MESSAGE(contains(unsaved.err, "the scores above could not be saved"), unsaved.err);

@@ -146,7 +146,7 @@ TEST_CASE("the conditions of samples belong to the sampling: other conditions ma
   }
   // The data set's extras may change even if its table does not.
   const auto turned = [&](const std::string& command) {
-    return shell("CASDM_TEST_TURNED=1 casdm " + command + kPlugin, folder.path());
+    return shell("CASDM_TEST_TURNED=all casdm " + command + kPlugin, folder.path());
   };
   const Outcome others = turned("sample runs/research --num 2 --out s");
   CHECK(others.status == 2);
@@ -160,6 +160,34 @@ TEST_CASE("the conditions of samples belong to the sampling: other conditions ma
   CHECK_MESSAGE(bright.out.find("pair 0: the extra \"image\", an image, has the value") != std::string::npos,
                 bright.err);
   CHECK_MESSAGE(bright.out.find("which a training does not keep (they have extras)") != std::string::npos, bright.out);
+}
+
+TEST_CASE("other conditions of any image that samples use make another sampling and another evaluation") {
+  const TemporaryFolder folder;
+  const std::string pairs = experiments().at("a data set with a conditioning image") +
+                            "[evaluate]\nnum = 8\nreference_num = 8\n[[evaluate.judges]]\ntype = \"pixels\"\nsize = 4\n"
+                            "metrics = [{ type = \"frechet\" }]\n";
+  const Outcome trained = check(folder, pairs, " --set data.count=100");
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const auto run = [&](const std::string& command, const std::string& turned) {
+    return shell("CASDM_TEST_TURNED=" + turned + " casdm " + command + kPlugin, folder.path());
+  };
+  const std::string sample = "sample runs/research --num 2 --out s", evaluate = "evaluate runs/research --num 8";
+  for (const std::string& command : {sample, evaluate}) {
+    const Outcome first = run(command, "none");
+    CHECK_MESSAGE(first.status == 0, first.err);
+  }
+  // Image 1 is none of the 16 that the fingerprint of the data looks at.
+  const Outcome others = run(sample, "1");
+  CHECK(others.status == 2);
+  CHECK_MESSAGE(others.err.find("conditions_sha256: ") != std::string::npos, others.err);
+  CHECK_MESSAGE(run(sample, "9").err.find("the sampling is complete") != std::string::npos, "not used");
+  CHECK_MESSAGE(run(evaluate, "9").err.find("already evaluated") != std::string::npos, "not used");
+  const Outcome again = run(evaluate, "1");
+  CHECK_MESSAGE(again.status == 0, again.err);
+  CHECK_MESSAGE(again.err.find("already evaluated") == std::string::npos, again.err);
+  const Outcome compared = shell("casdm compare runs/research --measure '*frechet*'", folder.path());
+  CHECK_MESSAGE(compared.out.find("conditions_sha256=") != std::string::npos, compared.out << compared.err);
 }
 
 TEST_CASE("an export of a network without a layout lists its options that differ where it is imported") {

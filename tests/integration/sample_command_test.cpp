@@ -225,13 +225,16 @@ TEST_CASE("--overwrite replaces a damaged sampling.json of ours, and no other") 
   write_file(folder.path() / "s/sampling.json", record.substr(0, record.size() / 2));
   CHECK(shell(sample, folder.path()).status == 2);
   CHECK(shell(sample + " --overwrite", folder.path()).status == 0);
-  for (const char* name : {"sampling.json", "samples.npz.part"}) {
+  for (const auto& [name, content] : {std::pair<std::string, std::string>{"sampling.json", "my notes"},
+                                      {"sampling.json", R"({"rate": 44100, "format": "wav"})"},
+                                      {"sampling.json", "[{\"format\""},
+                                      {"samples.npz.part", "my notes"}}) {
     CAPTURE(name);
     fs::create_directory(folder.path() / "mine");
-    write_file(folder.path() / "mine" / name, "my notes");
+    write_file(folder.path() / "mine" / name, content);
     const Outcome refused = shell("casdm sample runs/small --num 1 --out mine --overwrite", folder.path());
     CHECK_MESSAGE(refused.status == 2, refused.err);
-    CHECK(read_file(folder.path() / "mine" / name) == "my notes");
+    CHECK(read_file(folder.path() / "mine" / name) == content);
     fs::remove_all(folder.path() / "mine");
   }
 }

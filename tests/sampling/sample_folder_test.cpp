@@ -101,8 +101,10 @@ TEST_CASE("leftovers of an unrecorded batch, and losses in a recorded one, are r
   const fs::path path = folder.path() / "cut";
   draw(path, sampling(), false, 2);
   fs::remove(path / "000001.png");
-  write_file(path / "000003.png", "half of a PN");
-  write_file(path / "000009.png", "of the batch that was not counted");
+  write_file(path / "000003.png", whole.at("000003.png").substr(0, 20));
+  write_file(path / "000004.png", std::string(400, '\0'));
+  write_file(path / "000005.png", "");
+  write_file(path / "000009.png", whole.at("000009.png").substr(0, 200));  // of the batch that was not counted
   draw(path, sampling());
   CHECK(files(path) == whole);
   // Recorded images that are missing are drawn again.
@@ -212,6 +214,37 @@ TEST_CASE("--overwrite removes the earlier sampling's files, and no others") {
   write_file(folder.path() / "000001.png", "");
   draw(folder.path(), sampling(2, 2, false), true);
   CHECK(files(folder.path()).size() == 4);
+}
+
+TEST_CASE("what somebody has put in the place of a file of samples is never replaced") {
+  const TemporaryFolder folder;
+  draw(folder.path() / "whole", sampling());
+  const auto whole = files(folder.path() / "whole");
+  const std::string picture = encode_png(to_image(drawn(3, 1)[0]));
+  std::string retouched = whole.at("000004.png");  // it still says that it is ours
+  NpzFile own(folder.path() / "own.npz", 2, 3, 8);
+  own.start();
+  own.append(drawn(0, 2));
+  own.finish({}, "notes", "mine");
+  const std::string samples = read_file(folder.path() / "own.npz");
+  for (const bool overwrite : {false, true}) {
+    for (const auto& [name, content] : {std::pair<std::string, std::string>{"000003.png", "mine"},
+                                        {"000004.png", picture},
+                                        {"000003.png", retouched},
+                                        {"000009.png", picture},
+                                        {"grid.png", picture},
+                                        {"samples.npz", samples}}) {
+      CAPTURE(name);
+      const fs::path path = folder.path() / "cut";
+      draw(path, sampling(), false, 2);
+      write_file(path / name, content);
+      refuses(path, sampling(), overwrite, {name, "changed since", "move"});
+      fs::remove_all(path);
+    }
+  }
+  write_file(folder.path() / "whole/samples.npz", samples);
+  refuses(folder.path() / "whole", sampling(), false, {"samples.npz is damaged or altered"});
+  refuses(folder.path() / "whole", sampling(), true, {"samples.npz", "changed since", "move them away"});
 }
 
 TEST_CASE("--overwrite continues an unfinished sampling of the same settings, and draws a complete one again") {

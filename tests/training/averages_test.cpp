@@ -193,6 +193,21 @@ TEST_CASE("an average made after training from snapshots equals the one made dur
   CHECK(std::abs(closed_form(0.05, kSteps) - closed_form(0.07, kSteps)) > 1e-2);
 }
 
+TEST_CASE("snapshots whose combination is not finite are refused") {
+  const TemporaryFolder folder;
+  std::vector<EmaSnapshot> snapshots;
+  for (const int images : {8, 16}) {
+    EmaSnapshot snapshot{folder.path() / std::to_string(images)};
+    snapshot.images = images;
+    snapshot.sigma_rel = 0.1;
+    const Tensor values = at::full({2}, std::numeric_limits<float>::infinity());
+    write_safetensors(snapshot.path, {{"theta.bias", values}});
+    snapshots.push_back(snapshot);
+  }
+  CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.08, 16),
+                       doctest::Contains("values in theta.bias that are not finite"), Error);
+}
+
 TEST_CASE("coefficients agree with numpy's solution, add up to 1, and select an existing average exactly") {
   std::vector<PowerProfile> from;
   for (int i = 1; i <= 4; ++i) {

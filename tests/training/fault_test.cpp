@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "framework/support/files.h"
 #include "framework/training/step_record.h"
 #include "training/small_run.h"
@@ -154,6 +155,26 @@ TEST_CASE(
   CHECK_MESSAGE(said.find("it changed its buffers") != std::string::npos, said);
 }
 
+TEST_CASE("the taps that a backbone returns are those that were asked for, as it declares them") {
+  const TemporaryFolder folder;
+  const auto message = [&](const std::string& fault) {
+    const std::string toml =
+        "[head]\ntype = \"single\"\n[head.alignment]\ntap = \"map\"\nextractor = { type = "
+        "\"pixels\" }\n[head.theta]\ntype = \"networks_broken/faulty_network\"\nfault = \"" +
+        fault + "\"\n";
+    const std::string said = message_of_run(small_experiment(folder.path(), fault, toml));
+    CHECK_MESSAGE(said.find("head.theta: networks_broken/faulty_network: at step 1") != std::string::npos, said);
+    return said;
+  };
+  const auto says = [](const std::string& said, const std::string& words) {
+    CHECK_MESSAGE(said.find(words) != std::string::npos, said);
+  };
+  says(message("tap_name"), "forward_with_taps() returned the tap \"other\" where \"map\" was asked for");
+  says(message("tap_twice"), "forward_with_taps() returned 2 taps; 1 were asked for");
+  says(message("tap_shape"), "forward_with_taps() at the tap \"map\" returned Float [1, 3, 16, 16] on cpu; expected");
+  says(message("tap_type"), "forward_with_taps() at the tap \"map\" returned Long [4, 3, 16, 16] on cpu; expected");
+}
+
 TEST_CASE("an error in the backward pass names the components whose code runs there") {
   const TemporaryFolder folder;
   std::string message;
@@ -168,6 +189,16 @@ TEST_CASE("an error in the backward pass names the components whose code runs th
         "test.toml:45:1: metrics.0: metric_faulty/faulty, failed at step 3, ",
         ": the metric gave up on its gradient"}) {
     CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  }
+  const std::string inner =
+      "[[metrics]]\ntype = \"resized\"\nsize = 8\n[metrics.metric]\ntype = \"faulty\"\nfault = \"throw_backward\"\n";
+  for (const auto& [after, what] : {std::pair("0", "the gradient of metric resized, which runs code of "),
+                                    std::pair("2", "the backward pass, which runs code of ")}) {
+    message = message_of_run(
+        small_experiment(folder.path(), text("inner", after), cascade_head() + inner + "after = " + after + "\n"));
+    CHECK_MESSAGE(message.starts_with(what), message);
+    CHECK_MESSAGE(message.find("metrics.0.metric: metric_faulty/faulty, failed at step ") != std::string::npos,
+                  message);
   }
 }
 

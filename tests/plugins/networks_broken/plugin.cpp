@@ -21,7 +21,7 @@ struct FaultyBackboneOptions {
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
         .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
-                  "shared", "double_weights", "two_types", "throws"});
+                  "shared", "double_weights", "two_types", "throws", "tap_name", "tap_shape", "tap_type", "tap_twice"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -31,7 +31,10 @@ struct FaultyBackboneOptions {
 class FaultyBackbone final : public Backbone {
  public:
   using Options = FaultyBackboneOptions;
-  FaultyBackbone(const Options& options, const Spec& spec) : fault_(options.fault), change_(options.change) {
+  FaultyBackbone(const Options& options, const Spec& spec)
+      : fault_(options.fault),
+        change_(options.change),
+        tap_{"map", {spec.out_channels, spec.image.height, spec.image.width}} {
     at::Generator generator = make_generator(is("one_seed") ? 0 : spec.seed);
     const auto add = [&](const char* name, at::IntArrayRef shape) {
       const auto type = is("double_weights") ? at::kDouble : at::kFloat;
@@ -66,11 +69,28 @@ class FaultyBackbone final : public Backbone {
     return is("single") ? y.to(at::kFloat) : y;
   }
 
+  std::vector<TapInfo> taps() const override {
+    return fault_.starts_with("tap_") ? std::vector<TapInfo>{tap_} : std::vector<TapInfo>();
+  }
+
+  BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                   const std::vector<std::string>& names) override {
+    BackboneOutput output{forward(x, t, condition), {}};
+    if (names.empty()) return output;
+    Tensor map = output.sample;
+    if (is("tap_shape")) map = map.slice(0, 0, 1);
+    if (is("tap_type")) map = map.to(at::kLong);
+    output.taps = {{is("tap_name") ? "other" : tap_.name, map}};
+    if (is("tap_twice")) output.taps.push_back(output.taps.front());
+    return output;
+  }
+
  private:
   bool is(std::string_view fault) const { return fault_ == fault; }
 
   std::string fault_;
   std::string change_;
+  TapInfo tap_;
   NamedTensors parameters_;
   Tensor weight_, time_, labels_, augment_;
   bool training_ = true;

@@ -75,19 +75,22 @@ class Detached final : public Layers {
 
 struct PairsOptions {
   double scale = 0.5;
+  std::int64_t count = 12;
   static void describe(Schema<PairsOptions>& s) {
     s.option("scale", &PairsOptions::scale, "Of the image that is conditioned on.");
+    s.option("count", &PairsOptions::count, "Number of images.").at_least(1);
   }
 };
 
-/// Floating-point images, each with a fainter one as a condition, or one turned over where CASDM_TEST_TURNED is set, as
-/// if its file had been replaced.
+/// Floating-point images, each with a fainter one as a condition, or one turned over in the image whose number, or
+/// "all", is in CASDM_TEST_TURNED, as if its file had been replaced.
 class Pairs final : public Dataset {
  public:
   using Options = PairsOptions;
-  Pairs(const Options& options, const Spec& spec)
-      : shape_(spec.image), scale_(std::getenv("CASDM_TEST_TURNED") == nullptr ? options.scale : -options.scale) {}
-  std::int64_t size() const override { return 12; }
+  Pairs(const Options& options, const Spec& spec) : shape_(spec.image), scale_(options.scale), size_(options.count) {
+    if (const char* turned = std::getenv("CASDM_TEST_TURNED")) turned_ = turned;
+  }
+  std::int64_t size() const override { return size_; }
   bool is_floating_point() const override { return true; }
   std::vector<ExtraInfo> extras() const override {
     return {{"image", {shape_.channels, shape_.height, shape_.width}, true, false}, {"number", {}, false, true}};
@@ -95,11 +98,12 @@ class Pairs final : public Dataset {
   Example get(std::int64_t index) const override {
     Example example;
     example.image = {shape_.width, shape_.height, shape_.channels, {}, {}};
+    const bool is_turned = turned_ == "all" || turned_ == std::to_string(index);
     const auto count = static_cast<std::size_t>(shape_.channels * shape_.height * shape_.width);
     for (std::size_t i = 0; i < count; ++i) {
       const double wave = std::sin(0.1 * static_cast<double>(i + 7 * static_cast<std::size_t>(index)));
       example.image.values.push_back(static_cast<float>(wave));
-      example.extras["image"].values.push_back(static_cast<float>(scale_ * wave));
+      example.extras["image"].values.push_back(static_cast<float>((is_turned ? -scale_ : scale_) * wave));
     }
     example.extras["number"].integers = {index};
     return example;
@@ -109,6 +113,8 @@ class Pairs final : public Dataset {
  private:
   ImageShape shape_;
   double scale_;
+  std::int64_t size_;
+  std::string turned_;
 };
 
 }  // namespace
