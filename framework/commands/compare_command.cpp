@@ -71,7 +71,7 @@ int compare_command(const std::vector<std::string>& arguments) {
     write_results(out, comparison, all, chosen_measures(all, patterns), kCompareCommand,
                   overwrite ? Replaced::any : Replaced::same_runs);
   }
-  std::cout << table;
+  std::cout << (format == "json" ? table : printable(table));
   return 0;
 }
 

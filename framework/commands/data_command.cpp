@@ -72,7 +72,7 @@ int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most
   if (as_json) {
     std::cout << to_json(to_value(inspection, experiment.options), 2) << '\n';
   } else {
-    std::cout << describe(inspection, experiment.options);
+    std::cout << printable(describe(inspection, experiment.options));
   }
   if (!grid.empty()) {
     write_grid(grid, inspection.grid);

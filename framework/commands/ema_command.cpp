@@ -118,6 +118,10 @@ int ema_command(const std::vector<std::string>& arguments) {
   write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kEmaCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";
+  if (average.unchecked > 0) {
+    std::cerr << "warning: " << average.unchecked << " of the snapshots have no checksum, as casdm 0.1 wrote them: "
+              << "whether they were altered is not known\n";
+  }
   if (average.error > kLargestError) {
     std::cerr << "warning: these snapshots cannot give an average of that width: choose a --sigma-rel nearer to "
               << join(widths_of(snapshots), ", ") << (a.at ? "" : ", or an earlier --at") << '\n';

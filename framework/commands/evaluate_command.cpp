@@ -336,8 +336,8 @@ class Command {
       std::cout << to_json(result, 1) << '\n';
       return;
     }
-    if (!records_.empty()) std::cout << table_of(records_);
-    for (const Value& result : found) std::cout << '\n' << nearest_table(result);
+    if (!records_.empty()) std::cout << printable(table_of(records_));
+    for (const Value& result : found) std::cout << '\n' << printable(nearest_table(result));
     if (records_.empty() && found.empty()) std::cout << a_.write_reference << '\n';
   }
 

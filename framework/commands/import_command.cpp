@@ -237,7 +237,7 @@ void print_network(const BackboneWeights& network, const FoundLayout& layout, co
     std::cout << "# it takes labels of " << classes << (classes == 1 ? " class" : " classes")
               << ", that of data.label_dropout included: set data.use_labels = true\n";
   }
-  for (const std::string& remark : network.remarks) std::cout << "# " << remark << '\n';
+  for (const std::string& remark : network.remarks) std::cout << "# " << printable(remark) << '\n';
   std::cout << '\n';
 }
 
@@ -289,7 +289,7 @@ int import_command(const std::vector<std::string>& arguments) {
   remove_leftovers(fs::absolute(a.out).parent_path());
   write_checked_tensors(a.out, tensors, marked(std::move(metadata), kImportCommand));
 
-  std::cout << a.file << ": " << found.weights.format << '\n' << summary_of(tensors);
+  std::cout << a.file << ": " << printable(found.weights.format) << '\n' << printable(summary_of(tensors));
   if (network) print_network(*network, *found.layout, host->catalog());
   if (!network) {
     for (const std::string& difference : found.differences) std::cerr << difference << '\n';

@@ -98,7 +98,7 @@ void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
                                   : "no usable plugin; `casdm plugins paths` shows where casdm looked\n");
   if (unusable.empty()) return;
   std::cout << "\ncannot be used:\n";
-  for (const auto& row : unusable) std::cout << "  " << row[0] << ' ' << row[1] << '\n';
+  for (const auto& row : unusable) std::cout << "  " << printable(row[0]) << ' ' << printable(row[1]) << '\n';
 }
 
 void print(const FoundPlugin& plugin, const std::string& only) {

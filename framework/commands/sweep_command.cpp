@@ -243,7 +243,7 @@ int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
   check_results(sweep);
   write_results(sweep.folder, comparison, all, chosen, kSweepCommand, Replaced::unedited);
-  std::cout << (a.json ? json_of(comparison, all) : text_of(comparison, chosen));
+  std::cout << (a.json ? json_of(comparison, all) : printable(text_of(comparison, chosen)));
   write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
             << page_of(sweep).string() << "\n";

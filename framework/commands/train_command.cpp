@@ -324,6 +324,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
   }
   world.take_from_first(to_toml(experiment.resolved));
+  keep_replaced_run(run.path());
   return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data, world), run);
 }
 

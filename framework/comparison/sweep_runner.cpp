@@ -116,8 +116,8 @@ class Runner {
   bool goes_on(Job& job) {
     const SweepCell& cell = *job.cell;
     if (const std::string problem = job.team->problem(); !problem.empty()) {
-      // The status of an evaluation that was stopped is not 0.
-      const bool is_stopped = job.is_evaluation && interrupted();
+      // The status of an evaluation that was stopped is not 0, nor that of a training that was about to begin.
+      const bool is_stopped = interrupted() && (job.is_evaluation || job.team->was_stopped());
       if (is_stopped) ++stopped_;
       if (!is_stopped) fail(cell, (job.is_evaluation ? "its evaluation: " : "") + problem);
       return false;

@@ -83,6 +83,7 @@ class Loader {
 
 std::string path_problem(const std::string& path) {
   if (path.find('\0') != std::string::npos) return "is not a path: it holds a character NUL";
+  if (path.find('\n') != std::string::npos) return "is not taken as a path: it holds a line break";
   if (path.size() >= PATH_MAX) return text("is not a path: it is longer than ", PATH_MAX - 1, " bytes");
   for (const fs::path& part : fs::path(path)) {
     if (part.native().size() > NAME_MAX) {

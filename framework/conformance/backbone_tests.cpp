@@ -41,6 +41,23 @@ void require_image(const Tensor& y, const Tensor& x, std::int64_t out, const std
   require(y.isfinite().all().item<bool>(), what + "the output is not finite");
 }
 
+/// The same times and conditions go to every network of a head.
+void leaves_its_conditions(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  Backbone::Spec spec{kImage, kChannels, {}, subject.seed()};
+  spec.condition.num_classes = 3;
+  spec.condition.augment_size = 2;
+  const auto network = subject.make<Backbone>(spec);
+  const Tensor t = times();
+  Condition condition = with_labels(1);
+  condition.augment = at::ones({kBatch, 2});
+  const Tensor before = t.clone();
+  network->forward(images(1), t, condition);
+  require(at::equal(t, before), "it changed the times it was given; compute with copies");
+  require(condition.labels.eq(1).all().item<bool>(), "it changed the labels it was given; compute with copies");
+  require(condition.augment.eq(1).all().item<bool>(), "it changed the augmentations it was given; compute with copies");
+}
+
 void keeps_the_shape_contract(const Subject& subject) {
   const at::NoGradGuard no_grad;
   for (const auto& [in, out] : {std::pair<std::int64_t, std::int64_t>{3, 3}, {3, 7}, {6, 4}, {1, 1}}) {
@@ -218,6 +235,7 @@ std::shared_ptr<void> stand_in(const void* spec) {
 Suite requirements() {
   const auto kind = Backbone::kind;
   return suite<Backbone, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
+                                    {kind, "leaves_its_conditions", false, leaves_its_conditions},
                                     {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
                                     {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
                                     {kind, "starts_from_its_seed", false, starts_from_its_seed},

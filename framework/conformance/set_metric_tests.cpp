@@ -76,6 +76,17 @@ void require_same(const std::vector<Score>& a, const std::vector<Score>& b, cons
   }
 }
 
+/// Other metrics compare the same features.
+void leaves_features_alone(const Subject& subject) {
+  const auto metric = metric_of(subject);
+  const Features features(1, 4);
+  const FeatureBatch batch = features.batch(numbers(0, 4));
+  const Tensor before = batch.features.clone();
+  NamedTensors state = metric->start();
+  metric->update(state, batch);
+  require(at::equal(batch.features, before), "it changed the features it was given; compute with copies");
+}
+
 void declares_its_scores(const Subject& subject) {
   const auto metric = metric_of(subject);
   const SetMetricInfo info = metric->info();
@@ -96,6 +107,7 @@ void declares_its_scores(const Subject& subject) {
     require(name == info.scores[i].name, text("score ", i, " is named ", name, ", declared is ", info.scores[i].name));
     require(std::isfinite(value),
             text(name, " of sets of ", count, " images, the fewest it takes, is ", number(value)));
+    require(error.value_or(0) >= 0, text(name, " has the standard error ", number(error.value_or(0))));
     require(error.has_value() == info.scores[i].has_standard_error,
             text(name, error ? " has a standard error that is not declared" : " lacks its standard error"));
     require(!error || (std::isfinite(*error) && *error >= 0), text("the standard error of ", name, " is not sound"));
@@ -280,6 +292,7 @@ Suite requirements() {
   const auto kind = SetMetric::kind;
   return suite<SetMetric, spec_for>(
       {{kind, "declares_its_scores", false, declares_its_scores},
+       {kind, "leaves_features_alone", false, leaves_features_alone},
        {kind, "is_the_same_for_any_order", false, is_the_same_for_any_order},
        {kind, "merges_to_one_pass", false, merges_to_one_pass},
        {kind, "keeps_its_memory_bounded", false, keeps_its_memory_bounded},

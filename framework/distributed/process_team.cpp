@@ -76,6 +76,10 @@ void ProcessTeam::kill() const {
   for (const auto& one : programs_) one->kill();
 }
 
+bool ProcessTeam::was_stopped() const {
+  return std::any_of(programs_.begin(), programs_.end(), [](const auto& one) { return one->was_stopped(); });
+}
+
 std::string ProcessTeam::problem() const {
   std::string found;
   for (const auto& one : programs_) {

@@ -39,6 +39,9 @@ class ProcessTeam {
   /// Why they failed: the problem that one of them reports for all, else how one of them ended; empty if all succeeded.
   std::string problem() const;
 
+  /// Whether one of the processes was stopped by a signal; see ChildProgram.
+  bool was_stopped() const;
+
  private:
   std::vector<std::unique_ptr<ChildProgram>> programs_;
   int port_ = 0;  ///< on which several processes meet

@@ -78,7 +78,7 @@ fs::path run_of(const fs::path& file) {
 /// What a run's init.json says of one run from which weights were taken.
 struct Source {
   std::int64_t images = 0;
-  std::vector<fs::path> experiments;  ///< files, beside the weights if they are a checkpoint's
+  std::set<fs::path> experiments;  ///< files, beside the weights if they are a checkpoint's
 };
 
 /// The runs that init.json of `run` names, by canonical path.
@@ -98,7 +98,8 @@ std::map<fs::path, Source> sources_of(const fs::path& run) {
         std::max(source.images, images != nullptr && images->is_integer() ? images->as_integer()
                                                                           : std::numeric_limits<std::int64_t>::max());
     const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";
-    source.experiments.push_back(fs::exists(beside, failure) ? beside : folder / "config.toml");
+    const fs::path own = fs::canonical(beside, failure);
+    source.experiments.insert(failure ? folder / "config.toml" : own);
   }
   return sources;
 }

@@ -14,6 +14,7 @@
 #include "framework/evaluation/telling_options.h"
 #include "framework/loading/global_state.h"
 #include "framework/loading/part_factory.h"
+#include "framework/loading/untouched.h"
 #include "framework/support/component_name.h"
 
 namespace casdm {
@@ -176,6 +177,7 @@ std::size_t Judges::network_for(const JudgeOptions& options, const PluginHost& h
   network.extractor = host.create<FeatureExtractor>(options.extractor, {image_, 0});
   network.extractor.call(&FeatureExtractor::train, false);
   network.extractor.call([&](FeatureExtractor& extractor) { move_to(extractor, device); });
+  network.info = checked_info(network.extractor);
   networks_.push_back(std::move(network));
   return networks_.size() - 1;
 }
@@ -184,8 +186,7 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
   Judge judge;
   judge.network = network_for(options, host, device);
   Network& network = networks_[judge.network];
-  judge.info = network.extractor.call(&FeatureExtractor::info);
-  if (judge.info.features.empty()) network.extractor.fail("it declares no feature");
+  judge.info = network.info;
   if (judge.info.channels != 0 && judge.info.channels != image_.channels) {
     throw ConfigError(text(error_prefix(options.extractor), "it needs images of ", judge.info.channels,
                            " channels; these have ", image_.channels));
@@ -213,6 +214,9 @@ void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host)
       Value::Table{{"type", options.metric.type}, {"options", own_options(options.metric, SetMetric::kind, host)}});
   metric.build = build_of(options.metric, host);
   for (const ScoreInfo& score : metric.info.scores) {
+    if (!is_plain(score.name)) {
+      metric.metric.fail(text("it declares a score ", quoted(score.name), "; expected a printable name"));
+    }
     metric.score_names.push_back(text(judge.name, ".", options.name.empty() ? "" : options.name + ".", score.name));
   }
   metrics_.push_back(std::move(metric));
@@ -242,7 +246,7 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
   std::vector<std::vector<Tensor>> parts(network.features.size());
   for (std::int64_t start = 0; start < images.size(0); start += at_once) {
     const Tensor part = images.slice(0, start, std::min(start + at_once, images.size(0)));
-    all = extracted(network.extractor, part.to(device_), network.features);
+    all = extracted(network.extractor, network.info, part.to(device_), network.features);
     require_unchanged_state();
     for (std::size_t i = 0; i < all.size(); ++i) {
       const Tensor& found = all[i].second;
@@ -268,14 +272,6 @@ Tensor Judges::checked_feature(const Judge& judge, const NamedTensors& found, st
   const Network& network = networks_[judge.network];
   const auto at = std::find(network.features.begin(), network.features.end(), judge.feature.name);
   const Tensor& feature = found[static_cast<std::size_t>(at - network.features.begin())].second;
-  const bool fits = feature.defined() && feature.is_floating_point() &&
-                    feature.dim() == (judge.feature.is_spatial ? 4 : 2) && feature.size(0) == count &&
-                    feature.size(1) == judge.feature.dimension;
-  if (!fits) {
-    network.extractor.fail(text("extract() returned ", shape_of(feature), " as ", quoted(judge.feature.name),
-                                "; expected floating point [", count, ", ", judge.feature.dimension,
-                                judge.feature.is_spatial ? ", h, w]" : "]"));
-  }
   const Tensor finite = feature.isfinite().flatten(1).all(1).cpu();
   if (!finite.all().item<bool>()) {
     const std::int64_t image = first + finite.logical_not().nonzero()[0].item<std::int64_t>();
@@ -307,7 +303,9 @@ void Judges::update(SetState& set, const Tensor& images, std::int64_t first, con
     for (std::size_t i = 0; i < metrics_.size(); ++i) {
       if (!is_of_network(i)) continue;
       batch.features = checked_feature(judges_[metrics_[i].judge], found, images.size(0), first);
+      const Untouched given({batch.features});
       metrics_[i].metric.call(&SetMetric::update, set.metrics[i], batch);
+      given.check(metrics_[i].metric, "features");
     }
   }
   set.images += images.size(0);
@@ -343,6 +341,10 @@ std::vector<JudgedScore> Judges::compare(const SetState& generated, const SetSta
       if (scores[s].name != metric.info.scores[s].name) {
         metric.metric.fail(text("compare() returned the score ", quoted(scores[s].name), "; it declares ",
                                 quoted(metric.info.scores[s].name), " there"));
+      }
+      if (scores[s].standard_error && *scores[s].standard_error < 0) {
+        metric.metric.fail(text("compare() returned the standard error ", *scores[s].standard_error, " of ",
+                                quoted(scores[s].name), "; expected at least 0"));
       }
       result.push_back(
           {metric.score_names[s], i, scores[s].value, scores[s].standard_error, metric.info.scores[s].is_lower_better});

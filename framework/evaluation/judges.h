@@ -106,6 +106,7 @@ class Judges {
  private:
   struct Network {
     Component<FeatureExtractor> extractor;
+    ExtractorInfo info;
     Value table;                        ///< its own options
     std::vector<std::string> features;  ///< used by judges
   };

@@ -124,8 +124,10 @@ std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& refe
   std::vector<std::string> warnings;
   for (const JudgedScore& score : scores) {
     if (std::isfinite(score.value) && std::isfinite(score.standard_error.value_or(0))) continue;
-    warnings.push_back(text(score.name, ": ", score.value,
-                            " is not a valid score: the options of the metric do not suit these features"));
+    const bool is_value = !std::isfinite(score.value);
+    warnings.push_back(text(score.name, ": ", is_value ? score.value : *score.standard_error, " is not a valid ",
+                            is_value ? "score" : "standard error",
+                            ": the options of the metric do not suit these features"));
   }
   const std::int64_t num = set.state.images;
   std::set<std::size_t> judged;

@@ -1,16 +1,23 @@
 #include "framework/loading/part_factory.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
+#include <iostream>
+#include <set>
 #include <type_traits>
+#include <utility>
 
 #include "casdm/backbone.h"
 #include "casdm/feature_extractor.h"
 #include "casdm/metric_loss.h"
 #include "casdm/text.h"
 #include "framework/loading/attributed.h"
+#include "framework/loading/module_tensors.h"
+#include "framework/loading/plugin_call.h"
 #include "framework/loading/plugin_host.h"
 #include "framework/loading/untouched.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -49,12 +56,14 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
       : AttributedModuleOf(std::move(backbone)), out_channels_(spec.out_channels) {}
 
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
-    return checked("forward()", module().call(&Backbone::forward, x, t, condition), x);
+    return guarded(x, t, condition,
+                   [&] { return checked("forward()", module().call(&Backbone::forward, x, t, condition), x); });
   }
   std::vector<TapInfo> taps() const override { return module().call(&Backbone::taps); }
   BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
                                    const std::vector<std::string>& names) override {
-    BackboneOutput output = module().call(&Backbone::forward_with_taps, x, t, condition, names);
+    BackboneOutput output =
+        guarded(x, t, condition, [&] { return module().call(&Backbone::forward_with_taps, x, t, condition, names); });
     output.sample = checked("forward_with_taps()", output.sample, x);
     check_names(module(), "forward_with_taps()", "tap", output.taps, names);
     for (const TapInfo& info : taps()) {
@@ -69,6 +78,20 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
   }
 
  private:
+  /// What `work`, a call with these arguments, returns. Fails if it has changed one of them.
+  template <class Work>
+  std::invoke_result_t<const Work&> guarded(const Tensor& x, const Tensor& t, const Condition& condition,
+                                            const Work& work) const {
+    const Untouched small({t, condition.labels, condition.augment});
+    std::vector<Tensor> of_images{x};
+    for (const auto& [name, extra] : condition.extras) of_images.push_back(extra);
+    const Untouched large(std::move(of_images), Untouched::Compared::versions);
+    auto result = work();
+    small.check(module(), "the times, labels or augmentations");
+    large.check(module(), "the images or extras");
+    return result;
+  }
+
   Tensor checked(const char* what, const Tensor& output, const Tensor& x) const {
     std::vector<std::int64_t> expected = x.sizes().vec();
     expected[1] = out_channels_;
@@ -103,54 +126,77 @@ class MetricPart final : public AttributedModuleOf<MetricLoss> {
     return info_.has_state ? work() : with_constant_buffers(module(), kNoState, work);
   }
 
-  Tensor checked(const Tensor& prediction, Tensor distance) const {
+  Tensor checked(const Tensor& prediction, Tensor distance) {
     check(module(), "distance()", distance, prediction, {info_.is_per_image ? prediction.size(0) : 1});
+    const bool is_cut_off = prediction.requires_grad() && at::GradMode::is_enabled() && !distance.requires_grad();
+    if (is_cut_off && !std::exchange(is_reported_, true)) {
+      std::cerr << "warning: " << error_prefix(module().config())
+                << "its distance gives the prediction no gradient, so it trains nothing: is it detached, or computed "
+                   "outside of autograd?\n";
+    }
     return distance;
   }
 
   MetricInfo info_;
+  bool is_reported_ = false;  ///< that it has no gradient
 };
 
 class ExtractorPart final : public AttributedModuleOf<FeatureExtractor> {
  public:
   explicit ExtractorPart(Component<FeatureExtractor> extractor, const Spec& /*spec*/)
-      : AttributedModuleOf(std::move(extractor)), info_(module().call(&FeatureExtractor::info)) {}
+      : AttributedModuleOf(std::move(extractor)), info_(checked_info(module())) {}
 
   ExtractorInfo info() const override { return info_; }
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
-    NamedTensors found = extracted(module(), images, names);
-    for (std::size_t i = 0; i < names.size(); ++i) check_feature(found[i], names[i], images);
-    return found;
+    return extracted(module(), info_, images, names);
   }
 
  private:
-  void check_feature(const NamedTensors::value_type& found, const std::string& name, const Tensor& images) const {
-    for (const FeatureInfo& feature : info_.features) {
-      if (feature.name != name) continue;
-      std::vector<std::int64_t> expected{images.size(0), feature.dimension};
-      const bool has_sides = feature.is_spatial && found.second.defined() && found.second.dim() == 4;
-      if (has_sides) expected.insert(expected.end(), {found.second.size(2), found.second.size(3)});
-      check(module(), text("extract() of ", quoted(name)), found.second, images, expected);
-    }
-  }
-
   ExtractorInfo info_;
 };
 
 template <class K, class Part>
 std::shared_ptr<void> part_of(const std::shared_ptr<void>& made, const ComponentConfig& config, const void* spec) {
-  const std::shared_ptr<K> part = std::make_shared<Part>(Component<K>(std::static_pointer_cast<K>(made), config),
-                                                         *static_cast<const typename K::Spec*>(spec));
+  const Component<K> component(std::static_pointer_cast<K>(made), config);
+  require_tensors(component);
+  const std::shared_ptr<K> part = std::make_shared<Part>(component, *static_cast<const typename K::Spec*>(spec));
   return part;
 }
 
 }  // namespace
 
-NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Tensor& images,
+ExtractorInfo checked_info(const Component<FeatureExtractor>& extractor) {
+  ExtractorInfo info = extractor.call(&FeatureExtractor::info);
+  if (info.features.empty()) extractor.fail("it declares no feature");
+  std::set<std::string> names;
+  for (const FeatureInfo& feature : info.features) {
+    if (!is_plain(feature.name) || !names.insert(feature.name).second) {
+      extractor.fail(text("it declares a feature ", quoted(feature.name), "; expected printable names, each once"));
+    }
+    if (feature.dimension < 1) {
+      extractor.fail(text("its feature ", quoted(feature.name), " has the dimension ", feature.dimension,
+                          "; expected at least 1"));
+    }
+  }
+  return info;
+}
+
+NamedTensors extracted(const Component<FeatureExtractor>& extractor, const ExtractorInfo& info, const Tensor& images,
                        const std::vector<std::string>& names) {
+  const Untouched given({images});
   NamedTensors found = with_constant_buffers(extractor, kNoMemory,
                                              [&] { return extractor.call(&FeatureExtractor::extract, images, names); });
+  given.check(extractor, "the images");
   check_names(extractor, "extract()", "feature", found, names);
+  for (const auto& [name, tensor] : found) {
+    for (const FeatureInfo& feature : info.features) {
+      if (feature.name != name) continue;
+      std::vector<std::int64_t> expected{images.size(0), feature.dimension};
+      const bool has_sides = feature.is_spatial && tensor.defined() && tensor.dim() == 4;
+      if (has_sides) expected.insert(expected.end(), {tensor.size(2), tensor.size(3)});
+      check(extractor, text("extract() of ", quoted(name)), tensor, images, expected);
+    }
+  }
   return found;
 }
 

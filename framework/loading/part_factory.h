@@ -22,9 +22,13 @@ class PartFactory final : public ComponentFactory {
   const PluginHost& host_;
 };
 
-/// What extract() returns. Throws PluginError if these are not the features `names`, each once and in this order, or if
-/// the extractor's buffers have changed.
-NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Tensor& images,
+/// What info() returns. Throws PluginError if it declares no feature, one twice, or one without a name or a dimension.
+ExtractorInfo checked_info(const Component<FeatureExtractor>& extractor);
+
+/// What extract() returns. Throws PluginError if these are not the features `names`, each once and in this order, in
+/// the form that `info` declares and on the device of the images, or if the images or the extractor's buffers have
+/// changed.
+NamedTensors extracted(const Component<FeatureExtractor>& extractor, const ExtractorInfo& info, const Tensor& images,
                        const std::vector<std::string>& names);
 
 }  // namespace casdm

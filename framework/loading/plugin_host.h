@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "framework/config/experiment.h"
 #include "framework/loading/component.h"
 #include "framework/loading/discovery.h"
+#include "framework/loading/module_tensors.h"
 #include "framework/loading/part_factory.h"
 
 namespace casdm {
@@ -40,7 +42,9 @@ class PluginHost final : public ComponentFactory {
   /// Creates a component of interface K for the host; it is used through `Component::call`.
   template <class K>
   Component<K> create(const ComponentConfig& config, const typename K::Spec& spec) const {
-    return {make<K>(config, spec), config};
+    Component<K> component(make<K>(config, spec), config);
+    if constexpr (std::derived_from<K, Module>) require_tensors(component);
+    return component;
   }
 
   /// Like `make`, for a kind known only at run time.

@@ -181,6 +181,7 @@ void SampleFolder::hold() {
   if (is_new_folder_) sync_folder(path_ / "..");
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    is_new_folder_ = false;  // it is the other's now
     throw Error(text("another process is drawing into ", quoted(path_.string())));
   }
 }

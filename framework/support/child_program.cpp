@@ -157,6 +157,10 @@ std::string ChildProgram::message() const {
   return printable(message);
 }
 
+bool ChildProgram::was_stopped() const {
+  return signal_ == SIGTERM || signal_ == SIGINT || signal_ == SIGHUP || signal_ == SIGKILL;
+}
+
 std::string ChildProgram::problem() const {
   if (status_ == 0) return "";
   if (signal_ != 0) return text("was killed by signal ", signal_, " (", strsignal(signal_), ")");

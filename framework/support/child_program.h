@@ -47,6 +47,9 @@ class ChildProgram {
   /// Why it failed: its last message ("casdm: ..."), or how it ended; empty if its status is 0.
   std::string problem() const;
 
+  /// Whether a signal that asks or forces a program to end has ended it, as before it handles signals itself.
+  bool was_stopped() const;
+
   /// Its last message, without the prefix "casdm: "; empty: there was none.
   std::string message() const;
 

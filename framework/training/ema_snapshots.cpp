@@ -150,8 +150,16 @@ Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double
   result.error = combination.error;
   std::vector<at::ScalarType> types;
   std::string seed;
+  bool has_checked = false;
   for (std::size_t i = 0; i < snapshots.size(); ++i) {
     const TensorFile file = read_snapshot(snapshots[i]);
+    if (!file.metadata.empty()) {
+      has_checked = true;
+    } else if (has_checked) {
+      throw Error(text(snapshots[i].path.string(), " is altered: it records nothing, unlike earlier ones of the run"));
+    } else {
+      ++result.unchecked;
+    }
     check_run(snapshots[i].path, file, seed);
     add(result.tensors, file.tensors, combination.coefficients[i], snapshots[i].path);
     types.clear();

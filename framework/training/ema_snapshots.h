@@ -44,7 +44,8 @@ std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run);
 /// The average of width `sigma_rel` at `images`, in the layout of its snapshots.
 struct Reconstruction {
   NamedTensors tensors;
-  double error = 0;  ///< of the profile, relative; see Combination
+  double error = 0;            ///< of the profile, relative; see Combination
+  std::int64_t unchecked = 0;  ///< snapshots of version 0.1, which have no checksum
 };
 
 /// Combines `snapshots` (appendix C of Karras et al. 2024), reading one at a time; sums are in double precision, and

@@ -1,6 +1,7 @@
 #include "framework/training/replaced_run.h"
 
 #include <algorithm>
+#include <iostream>
 #include <memory>
 #include <set>
 #include <string>
@@ -104,6 +105,7 @@ void check_run(const fs::path& path) {
   if (fs::is_directory(path / "checkpoints")) {
     for (const auto& entry : fs::directory_iterator(path / "checkpoints")) {
       if (is_leftover(entry.path().filename().string()) || entry.is_symlink()) continue;
+      if (!fs::exists(entry.path() / "state.json") && !fs::is_empty(entry.path())) refuse(entry.path(), path);
       for (const std::string& name : strangers_in_checkpoint(entry.path())) refuse(entry.path() / name, entry.path());
     }
   }
@@ -184,6 +186,7 @@ ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(pa
   }
   const RunFolder earlier = locked_run(aside_);
   remove_folder(aside_);
+  std::cerr << aside_.string() << ", which an earlier --overwrite had set aside, is removed\n";
   set_aside(path_, aside_);
 }
 
@@ -203,6 +206,12 @@ RunFolder replace_run(const fs::path& path, const Value& resolved) {
   RunFolder run = RunFolder::create(path, resolved);
   run.replace(std::move(replaced));
   return run;
+}
+
+void keep_replaced_run(const fs::path& path) {
+  if (!fs::exists(path / kSetAside)) return;
+  fs::remove(path / kSetAside);
+  sync_folder(path);
 }
 
 bool restore_replaced_run(const fs::path& path) {

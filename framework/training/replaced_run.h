@@ -30,6 +30,10 @@ class ReplacedRun {
 /// Creates the folder of a run in place of an earlier one; see `ReplacedRun` and `RunFolder::create`.
 RunFolder replace_run(const std::filesystem::path& path, const Value& resolved);
 
+/// To be called before a run in any folder is trained further: if it was set aside, it is the user's again from here
+/// on, and nothing will move or remove it.
+void keep_replaced_run(const std::filesystem::path& path);
+
 /// Moves back the run that a killed process had set aside and put nothing in its place. Returns whether there was one.
 bool restore_replaced_run(const std::filesystem::path& path);
 

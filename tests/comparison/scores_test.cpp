@@ -89,6 +89,17 @@ TEST_CASE("a run with more scores or warnings than are compared is said to have 
   CHECK(read_run_record("runs/a").warnings.back() == "an evaluation is ignored: the run has more than 1000 warnings");
 }
 
+TEST_CASE("an evaluation whose scores have names that cannot be shown is ignored") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  folder.write("runs/a/evaluation/000000001000-ema-1.json",
+               R"({"format":1,"what":"run","num":2,"run":{"checkpoint":{"images":1000}},"scores":[{"name":)"
+               R"("eye\nfake: line","value":1,"lower_is_better":true,"judge":"eye"}],"warnings":[]})");
+  const RunRecord run = read_run_record("runs/a");
+  CHECK(run.warnings == std::vector<std::string>{"an evaluation is ignored: a score has the name \"eye\\nfake: line\", "
+                                                 "which cannot be shown"});
+}
+
 TEST_CASE("of evaluations of very many bytes, the oldest are not read, which is said") {
   const TemporaryFolder folder;
   make_run(folder, "a", 0, "l1", 1);

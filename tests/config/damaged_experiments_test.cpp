@@ -177,6 +177,7 @@ TEST_CASE("impossible paths are refused with the key") {
   };
   CHECK(included(std::string(300, 'a')).ends_with("is not a path: a name in it is longer than 255 bytes"));
   CHECK(included("a\\u0000b") == "x.toml:1:11: include: \"a\\x00b\" is not a path: it holds a character NUL");
+  CHECK(included("a\\nb") == "x.toml:1:11: include: \"a\\nb\" is not taken as a path: it holds a line break");
   std::string longest = "a";
   while (longest.size() < 5000) longest += "/a";
   CHECK(included(longest).ends_with("is not a path: it is longer than 4095 bytes"));
@@ -189,6 +190,7 @@ TEST_CASE("impossible paths are refused with the key") {
   CHECK(option(longest).ends_with(
       "is not a path: it is longer than 4095 bytes; it is an option of zip (plugin dataset_fake)"));
   CHECK(option("a\\u0000b").find("holds a character NUL") != std::string::npos);
+  CHECK(option("a\\nfake: line").find("holds a line break") != std::string::npos);
   CHECK(option("~/data").starts_with("x:2:8: path: \"~/data\" is not expanded here: write the whole path"));
 }
 

@@ -186,6 +186,8 @@ TEST_CASE("a network that breaks its contract fails the test of that clause") {
   };
   faulty("whole_t", "depends_on_time_and_labels", "does not depend on the fraction of t");
   faulty("in_place", "keeps_the_shape_contract", "it changed the images it was given");
+  faulty("changes_time", "leaves_its_conditions", "it changed the times it was given");
+  faulty("changes_labels", "leaves_its_conditions", "it changed the labels it was given");
   faulty("single", "computes_in_double", "it returned Float for Double");
   faulty("batch_statistics", "draws_only_from_what_it_is_given", "another output than in evaluation");
   faulty("batch_dropout", "draws_only_from_what_it_is_given", "depends on the rest of its batch");
@@ -308,6 +310,7 @@ TEST_CASE("a set metric that breaks its contract fails the test of that clause, 
     fault_fails(CASDM_BROKEN_SETS, "mean_distance", fault, test, message);
   };
   faulty("undeclared", "declares_its_scores", "it returned 2 scores, declared are 1");
+  faulty("changes", "leaves_features_alone", "it changed the features it was given");
   faulty("first_come", "is_the_same_for_any_order", "with the images in another order, distance is");
   faulty("forgets", "merges_to_one_pass", "merged from three states, distance is");
   faulty("takes", "merges_to_one_pass", "merge changes count of the state that is added");

@@ -73,7 +73,7 @@ TEST_CASE("of two checkpoints of one run, the experiments of both and the resume
              "{\"resumed\":true,\"images\":16,\"changed\":{\"a\":{\"from\":2,\"to\":9}}}\n");
   std::string init;
   for (const auto& [module, images, a] : {std::tuple("phi", 8, 1), std::tuple("theta", 16, 2)}) {
-    const fs::path checkpoint = teacher / "checkpoints" / text(images);
+    const fs::path checkpoint = teacher / "checkpoints" / text(images < 10 ? "0" : "", images);
     fs::create_directories(checkpoint);
     write_file(checkpoint / "config.toml", text("a = ", a, "\n"));
     init += text(init.empty() ? "" : ",", "\"", module, "\":{\"images\":", images, ",\"file\":\"",

@@ -124,6 +124,31 @@ TEST_CASE("a feature that is not finite is refused with the image") {
   CHECK_MESSAGE(contains(message, "feature \"quarters\" of image 0 is not finite"), message);
 }
 
+TEST_CASE("what judges and their metrics return or change is checked and named") {
+  const auto message = [](const std::string& judge, const std::string& metric) {
+    return message_of([&] {
+      const Judges judges = make_judges("judges = [{ type = \"cells\", fault = \"" + judge +
+                                        "\", metrics = [{ type = \"faulty_gap\", fault = \"" + metric + "\" }] }]");
+      const SetState set = gather(stream_of_tensor(some_images(3)), judges, {}).state;
+      judges.compare(set, set);
+    });
+  };
+  CHECK(message("none", "none").find("fail") == std::string::npos);
+  for (const auto& [judge, metric, expected] :
+       {std::tuple("none_declared", "none", "judging/cells: it declares no feature"),
+        std::tuple("no_dimension", "none", "judging/cells: its feature \"quarters\" has the dimension -3"),
+        std::tuple("undefined", "none", "judging/cells: buffers() returned an undefined tensor as \"blur\""),
+        std::tuple("meta", "none", "extract() of \"quarters\" returned Float [3, 12] on meta; expected floating point"),
+        std::tuple("changes", "none", "judging/cells: it changed the images"),
+        std::tuple("none", "changes", "judging/faulty_gap: it changed features"),
+        std::tuple("none", "name", "judging/faulty_gap: it declares a score \"gap\\nfake\""),
+        std::tuple("none", "error",
+                   "judging/faulty_gap: compare() returned the standard error -0.25 of \"overlap\"")}) {
+    const std::string said = message(judge, metric);
+    CHECK_MESSAGE(contains(said, expected), said);
+  }
+}
+
 TEST_CASE("scores are named after their judge, and duplicate names are refused") {
   const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
   const Judges named = make_judges("judges = [{ type = \"cells\", name = \"mine\", " + metric + " }]");

@@ -96,6 +96,17 @@ TEST_CASE("config check --json says whether an experiment is valid, with its com
 
 TEST_CASE("what an experiment says about plugins cannot control the terminal") {
   const TemporaryFolder folder;
+  for (const auto& [name, noise] : {std::pair("a", "\\u001b[31mlinear"), std::pair("b", "linear")}) {
+    const fs::path run = folder.path() / name;
+    fs::create_directory(run);
+    write_file(run / "config.toml", text("[run]\nname = \"", name, "\"\nseed = 0\n[train]\ntotal_images = 8\n[noise]\n",
+                                         "type = \"", noise, "\"\n"));
+    write_file(run / "metrics.jsonl", R"({"images":8,"step":1,"seconds":1,"loss":{"eps":{"mean":1,"by_t":[1]}}})"
+                                      "\n");
+  }
+  const Outcome compared = shell("casdm compare a b", folder.path());
+  CHECK_MESSAGE(compared.out.find("\\x1b[31mlinear") != std::string::npos, compared.out << compared.err);
+  CHECK(compared.out.find('\x1b') == std::string::npos);
   write_small_config(folder.path(), "[plugins]\npaths = [\"/x\\u001b]0;title\\u0007\"]\n");
   for (const char* command : {"plugins list", "plugins doctor"}) {
     const Outcome outcome = shell(std::string("casdm ") + command + " --config small.toml", folder.path());

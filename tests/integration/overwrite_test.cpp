@@ -91,8 +91,22 @@ TEST_CASE("a run that a killed process had set aside comes back, or is replaced 
     fs::remove(earlier.run / ".tmp-replaced");
     const Outcome again = shell(kTrain, earlier.folder.path());
     CHECK_MESSAGE(again.status == 0, again.err);
+    CHECK_MESSAGE(contains(again.err, "small.replaced, which an earlier --overwrite had set aside, is removed"),
+                  again.err);
     CHECK_FALSE(earlier.is_there(earlier.run));
     CHECK_FALSE(fs::exists(earlier.aside));
+  }
+  SUBCASE("the earlier one was trained further") {
+    fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
+    fs::remove(earlier.run / ".tmp-replaced");
+    REQUIRE(
+        shell("casdm train --resume runs/small.replaced --set train.total_images=32", earlier.folder.path()).status ==
+        0);
+    const Outcome refused = shell(kTrain, earlier.folder.path());
+    CHECK_MESSAGE(refused.status == 2, refused.err);
+    CHECK_MESSAGE(contains(refused.err, "small.replaced\", which exists; remove that, or rename it"), refused.err);
+    CHECK(fs::exists(earlier.aside / "checkpoints/000000000032"));
+    CHECK(earlier.is_there(earlier.run));
   }
   SUBCASE("the new run was stopped before its first step") {
     fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);

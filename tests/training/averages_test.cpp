@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/training/average_rule.h"
 #include "framework/training/ema_snapshots.h"
@@ -206,6 +207,22 @@ TEST_CASE("snapshots whose combination is not finite are refused") {
   }
   CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.08, 16),
                        doctest::Contains("values in theta.bias that are not finite"), Error);
+}
+
+TEST_CASE("snapshots without a checksum are counted, and refused after one with it") {
+  const TemporaryFolder folder;
+  std::vector<EmaSnapshot> snapshots;
+  for (const int images : {8, 16}) {
+    EmaSnapshot snapshot{folder.path() / std::to_string(images)};
+    snapshot.images = images;
+    snapshot.sigma_rel = 0.1;
+    write_safetensors(snapshot.path, {{"theta.bias", at::ones({2})}});
+    snapshots.push_back(snapshot);
+  }
+  CHECK(reconstruct_ema(snapshots, 0.1, 16).unchecked == 2);
+  write_checked_tensors(snapshots[0].path, {{"theta.bias", at::ones({2})}}, {{"images", "8"}, {"sigma_rel", "0.1"}});
+  CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.1, 16), doctest::Contains("records nothing, unlike earlier ones"),
+                       Error);
 }
 
 TEST_CASE("coefficients agree with numpy's solution, add up to 1, and select an existing average exactly") {

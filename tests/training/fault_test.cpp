@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "framework/support/files.h"
 #include "framework/training/step_record.h"
+#include "support/captured.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -134,6 +135,9 @@ TEST_CASE(
   std::string said = message("throws", head + "fault = \"throws\"\n");
   CHECK_MESSAGE(said.find("head.theta: networks_broken/faulty_network: failed at step 1") != std::string::npos, said);
   CHECK_MESSAGE(said.find("the backbone gave up") != std::string::npos, said);
+  said = message("changes_time", head + "fault = \"changes_time\"\n");
+  CHECK_MESSAGE(said.find("it changed the times, labels or augmentations that it was given") != std::string::npos,
+                said);
   said = message("draws", head + "change = \"generator\"\n");
   CHECK_MESSAGE(said.find("'networks_broken/faulty_network' changed the global random generator") != std::string::npos,
                 said);
@@ -150,6 +154,18 @@ TEST_CASE(
   CHECK_MESSAGE(said.find("extract() of \"quarters\" returned Float [1, 12] on cpu; expected floating point [4, 12]") !=
                     std::string::npos,
                 said);
+  said = message("none_declared", cascade_head() + features + "\"none_declared\" }\n");
+  CHECK_MESSAGE(said.find("metrics.0.extractor: judging/cells: it declares no feature") != std::string::npos, said);
+  said = message("undefined", cascade_head() + features + "\"undefined\" }\n");
+  CHECK_MESSAGE(said.find("judging/cells: buffers() returned an undefined tensor") != std::string::npos, said);
+  std::string printed = stderr_of([&] {
+    message("detached", cascade_head() +
+                            "[[metrics]]\ntype = \"sum\"\nterms = [{ type = \"l1\" }, { type = "
+                            "\"faulty\", fault = \"detach\" }]\n");
+  });
+  CHECK_MESSAGE(
+      printed.find("metric_faulty/faulty: its distance gives the prediction no gradient") != std::string::npos,
+      printed);
   said = message("remembers", cascade_head() + features + "\"remembers\" }\n");
   CHECK_MESSAGE(said.find("metrics.0.extractor: judging/cells: ") != std::string::npos, said);
   CHECK_MESSAGE(said.find("it changed its buffers") != std::string::npos, said);

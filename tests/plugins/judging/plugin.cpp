@@ -29,7 +29,8 @@ struct CellsOptions {
 
   static void describe(Schema<CellsOptions>& s) {
     s.option("fault", &CellsOptions::fault, "What is wrong.")
-        .choices({"none", "not_a_number", "no_weights", "reused_memory", "other_name", "one_row", "remembers"});
+        .choices({"none", "not_a_number", "no_weights", "reused_memory", "other_name", "one_row", "remembers",
+                  "none_declared", "no_dimension", "meta", "changes", "undefined"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
     s.option("weights", &CellsOptions::weights, "Where its network would be; not read.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
@@ -53,12 +54,15 @@ class CellsExtractor : public FeatureExtractor {
 
   ExtractorInfo info() const override {
     ExtractorInfo info{.features = {{"quarters", 4 * channels_, false}, {"map", channels_, true}}};
+    if (options_.fault == "none_declared") info.features.clear();
+    if (options_.fault == "no_dimension") info.features[0].dimension = -3;
     if (options_.resize == "bilinear") info.resize = ExtractorResize::bilinear;
     if (options_.is_trained) info.weights = std::string(64, 'a');
     return info;
   }
 
   NamedTensors buffers() const override {
+    if (options_.fault == "undefined") return {{"blur", Tensor()}};
     if (!options_.is_trained) return {{"blur", blur_}};
     return {{"blur", blur_}, {"network", network_}};
   }
@@ -69,6 +73,8 @@ class CellsExtractor : public FeatureExtractor {
     if (options_.shows_tf32) map = at::full_like(map, may_use_tf32() ? 1 : 0);
     if (options_.fault == "one_row") map = map.narrow(0, 0, 1);
     if (options_.fault == "remembers") blur_.add_(1);
+    if (options_.fault == "meta") map = map.to(at::kMeta);
+    if (options_.fault == "changes") Tensor(images).detach().zero_();
     if (options_.fault == "not_a_number") map = map * std::numeric_limits<float>::quiet_NaN();
     if (options_.fault == "reused_memory") {
       if (kept_.defined() && kept_.sizes() == map.sizes()) map = kept_.copy_(map);
@@ -145,6 +151,41 @@ class MomentsGap : public MomentsMetric {
   std::int64_t dimension_;
 };
 
+struct FaultyGapOptions {
+  std::string fault = "none";
+
+  static void describe(Schema<FaultyGapOptions>& s) {
+    s.option("fault", &FaultyGapOptions::fault, "What is wrong.").choices({"none", "changes", "name", "error"});
+  }
+};
+
+/// MomentsGap with a fault.
+class FaultyGap final : public MomentsGap {
+ public:
+  using Options = FaultyGapOptions;
+  FaultyGap(const Options& options, const Spec& spec) : MomentsGap({}, spec), fault_(options.fault) {}
+
+  SetMetricInfo info() const override {
+    SetMetricInfo info = MomentsGap::info();
+    if (fault_ == "name") info.scores[0].name = "gap\nfake";
+    return info;
+  }
+
+  void update(NamedTensors& state, const FeatureBatch& batch) const override {
+    MomentsGap::update(state, batch);
+    if (fault_ == "changes") Tensor(batch.features).zero_();
+  }
+
+  std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override {
+    std::vector<Score> scores = MomentsGap::compare(generated, reference);
+    if (fault_ == "error") scores[1].standard_error = -0.25;
+    return scores;
+  }
+
+ private:
+  std::string fault_;
+};
+
 /// A training metric with the same network.
 class CellsLoss : public MetricLoss {
  public:
@@ -167,5 +208,6 @@ CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "Judges of tests", .licence = "Apache-2.0"});
   plugin.add<CellsExtractor>("cells", "Colours of the quarters of an image.");
   plugin.add<MomentsGap>("moments_gap", "Distance of means and covariances.");
+  plugin.add<FaultyGap>("faulty_gap", "The same with a fault.");
   plugin.add<CellsLoss>("cells_loss", "Distance of the colours of quarters.");
 }

@@ -21,7 +21,8 @@ struct FaultyBackboneOptions {
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
         .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
-                  "shared", "double_weights", "two_types", "throws", "tap_name", "tap_shape", "tap_type", "tap_twice"});
+                  "shared", "double_weights", "two_types", "throws", "tap_name", "tap_shape", "tap_type", "tap_twice",
+                  "changes_time", "changes_labels"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -54,6 +55,8 @@ class FaultyBackbone final : public Backbone {
     testing::meddle(change_);
     if (is("throws")) throw std::runtime_error("the backbone gave up");
     if (is("in_place")) Tensor(x.detach()).mul_(0.5);
+    if (is("changes_time")) Tensor(t).mul_(0.5);
+    if (is("changes_labels") && condition.labels.defined()) Tensor(condition.labels).zero_();
     const Tensor time = is("whole_t") ? t.floor() : t;
     Tensor shift = (time.to(weight_.scalar_type()) * 0.01).sin().unsqueeze(1) * time_;
     if (labels_.defined()) shift = shift + at::embedding(labels_, condition.labels);

@@ -104,6 +104,7 @@ class MeanDistance : public MomentsMetric {
     state[0].second.add_(static_cast<double>(batch.images.size()));
     state[1].second.add_(features.sum(0));
     if (fault_ != "alias") state[2].second.add_(features.sum(0));
+    if (fault_ == "changes") Tensor(batch.features).zero_();
   }
 
   void merge(NamedTensors& state, const NamedTensors& other) const override {
