@@ -39,8 +39,9 @@ constexpr const char* kUsageAfter = R"(
 )";
 
 /// Names with another meaning in C++, in CMake or in our templates.
-const std::set<std::string_view> kReserved = {"all",     "casdm",  "clean",         "edit_cache",    "help", "install",
-                                              "package", "plugin", "rebuild_cache", "template_name", "test"};
+const std::set<std::string_view> kReserved = {
+    "all",    "casdm",      "clean",         "edit_cache",    "help", "install", "package", "package_source",
+    "plugin", "preinstall", "rebuild_cache", "template_name", "test"};
 
 bool is_snake_case(std::string_view name) {
   const auto is_allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };

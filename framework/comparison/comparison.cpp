@@ -12,6 +12,7 @@
 #include "framework/config/experiment.h"
 #include "framework/loading/discovery.h"
 #include "framework/support/number_format.h"
+#include "framework/support/one_line.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {
@@ -374,6 +375,7 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
       if (arm.difference && arm.difference->count > 0) fewest = std::min(fewest, arm.difference->count);
     }
   }
+  const std::size_t first = lines.size();  // a problem may have several lines, which this program has printed
   add_lacking(comparison, measures, lines);
   for (const auto& [warning, arms] : warnings) {
     const bool is_of_all = arms.size() == comparison.arms.size();
@@ -392,6 +394,7 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
                          " standard errors wide on each side; a third seed makes that ",
                          significant(student_t_quantile(0.975, 2))));
   }
+  for (std::size_t i = first; i < lines.size(); ++i) lines[i] = one_line(lines[i]);
   return lines;
 }
 

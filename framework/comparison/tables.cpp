@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/support/number_format.h"
+#include "framework/support/one_line.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {
@@ -81,8 +82,8 @@ std::vector<std::string> arm_lines(const Comparison& comparison) {
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     const std::vector<std::string> changed = differences(comparison, i);
     if (comparison.arms[i].baseline == i || changed.empty()) continue;
-    lines.push_back(text(comparison.arms[i].name, " differs from ", comparison.arms[comparison.arms[i].baseline].name,
-                         " in ", join(changed, "; ")));
+    lines.push_back(one_line(text(comparison.arms[i].name, " differs from ",
+                                  comparison.arms[comparison.arms[i].baseline].name, " in ", join(changed, "; "))));
   }
   return lines;
 }

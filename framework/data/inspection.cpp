@@ -12,6 +12,7 @@
 #include "framework/data/extras.h"
 #include "framework/data/image_cache.h"
 #include "framework/data/whole_image.h"
+#include "framework/support/one_line.h"
 
 namespace casdm {
 
@@ -184,7 +185,7 @@ Inspection inspect_data(const LoadedExperiment& experiment, const std::shared_pt
 }
 
 std::string describe(const Inspection& inspection, const Experiment& experiment) {
-  std::string lines = text("data     ", printable(inspection.summary), '\n');
+  std::string lines = text("data     ", one_line(inspection.summary), '\n');
   lines +=
       text("read     ", inspection.looked_at, " of ", inspection.images, ": ",
            inspection.unreadable.empty() ? "all good" : text(inspection.unreadable.size(), " cannot be used"), '\n');
@@ -192,14 +193,14 @@ std::string describe(const Inspection& inspection, const Experiment& experiment)
   if (!inspection.classes.empty()) lines += text("classes  ", describe_classes(inspection.classes), '\n');
   lines += text("memory   ", describe_memory(inspection, experiment.data), '\n');
   for (const auto& [remark, count] : inspection.remarks)
-    lines += text("remark   ", count, " images ", printable(remark), '\n');
+    lines += text("remark   ", count, " images ", one_line(remark), '\n');
   std::size_t named = 0;
   for (const auto& [index, message] : inspection.unreadable) {
     if (named++ == kMostNamed) {
       lines += text("         and ", inspection.unreadable.size() - kMostNamed, " more; --json names all\n");
       break;
     }
-    lines += text("bad      ", printable(message), '\n');
+    lines += text("bad      ", one_line(message), '\n');
   }
   return lines;
 }

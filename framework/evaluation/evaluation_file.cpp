@@ -14,6 +14,7 @@
 #include "framework/evaluation/gather.h"
 #include "framework/evaluation/judged_checkpoint.h"
 #include "framework/support/files.h"
+#include "framework/support/json_member.h"
 #include "framework/support/sealed_json.h"
 
 namespace casdm {
@@ -38,6 +39,13 @@ std::string twelve_digits(std::int64_t images) {
   return digits.data();
 }
 
+/// Whether all scores of the record have one of these names.
+bool has_names(const Value& record, const std::set<std::string>& names) {
+  const Value::Array& scores = json_member(record, "scores").as_array();
+  return std::all_of(scores.begin(), scores.end(),
+                     [&](const Value& score) { return names.contains(json_member(score, "name").as_string()); });
+}
+
 }  // namespace
 
 void write_record(const fs::path& path, const Value& record) {
@@ -60,6 +68,8 @@ EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, s
                                const Reference& reference, const Judges& judges)
     : run_(run) {
   if (run.empty()) return;
+  for (const JudgeMetric& metric : judges.metrics())
+    names_.insert(metric.score_names.begin(), metric.score_names.end());
   Value settings = images.settings();
   std::erase_if(settings.as_table(), [](const Value::Member& member) { return member.first == "threads"; });
   Value all(Value::Table{
@@ -81,7 +91,8 @@ fs::path EvaluationFile::state() const {
 std::optional<Value> EvaluationFile::read() const {
   try {
     std::optional<Value> record = read_record(path_);
-    if (record) table_of({*record});  // throws if anything to be shown is missing
+    if (record) table_of({*record});                                 // throws if anything to be shown is missing
+    if (record && !has_names(*record, names_)) return std::nullopt;  // a judge has another name now
     if (record && !JudgedCheckpoints(run_).have_judged(*record))
       throw Error("it is of another checkpoint of that name");
     return record;

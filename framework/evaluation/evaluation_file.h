@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "framework/evaluation/drawn_images.h"
@@ -40,6 +41,7 @@ class EvaluationFile {
 
  private:
   std::filesystem::path run_;
+  std::set<std::string> names_;  ///< of the scores
   std::filesystem::path path_;
 };
 

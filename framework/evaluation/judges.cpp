@@ -137,6 +137,12 @@ const FeatureInfo& feature_of(const JudgeOptions& options, const ExtractorInfo& 
                          join(names, ", ")));
 }
 
+void require_plain(const std::string& name, const ComponentConfig& config) {
+  if (name.empty() || is_plain(name)) return;
+  throw ConfigError(text(error_prefix(config), "name = ", quoted(name), ": expected a name that can be shown, without ",
+                         "line breaks, quotes and control characters"));
+}
+
 std::string shape_of(const Tensor& tensor) {
   return tensor.defined() ? text(at::toString(tensor.scalar_type()), ' ', tensor.sizes()) : "an undefined tensor";
 }
@@ -183,6 +189,7 @@ std::size_t Judges::network_for(const JudgeOptions& options, const PluginHost& h
 }
 
 void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10::Device device) {
+  require_plain(options.name, options.extractor);
   Judge judge;
   judge.network = network_for(options, host, device);
   Network& network = networks_[judge.network];
@@ -204,6 +211,7 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
 }
 
 void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host) {
+  require_plain(options.name, options.metric);
   const Judge& judge = judges_.back();
   JudgeMetric metric;
   metric.judge = judges_.size() - 1;

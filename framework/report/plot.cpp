@@ -21,6 +21,9 @@ constexpr std::size_t kParts = 150;
 constexpr std::size_t kMostRows = 24;  // in the table behind a plot
 constexpr double kLogFactor = 30;
 
+/// The end of any axis: differences of such numbers are finite. What lies beyond is drawn there.
+constexpr double kLargest = std::numeric_limits<double>::max() / 4;
+
 struct Range {
   double low = std::numeric_limits<double>::infinity();
   double high = -std::numeric_limits<double>::infinity();
@@ -58,6 +61,10 @@ class Axes {
         y_.add(point.range ? point.range->second : point.y);
       }
     }
+    for (Range* range : {&x_, &y_}) {  // so that differences are finite
+      range->low = std::max(range->low, -kLargest);
+      range->high = std::min(range->high, kLargest);
+    }
     if (x_.low == x_.high) x_ = {x_.low - 0.5, x_.high + 0.5};
     is_log_ = plot.bin_width == 0 && y_.low > 0 && y_.high / y_.low > kLogFactor;
     if (y_.low == y_.high) {
@@ -75,8 +82,9 @@ class Axes {
   double x(double value) const { return kLeft + (value - x_.low) / (x_.high - x_.low) * (kWidth - kLeft - kRight); }
 
   double y(double value) const {
-    const double part =
-        is_log_ ? std::log(value / y_.low) / std::log(y_.high / y_.low) : (value - y_.low) / (y_.high - y_.low);
+    value = std::clamp(value, -kLargest, kLargest);
+    const double part = is_log_ ? (std::log(value) - std::log(y_.low)) / (std::log(y_.high) - std::log(y_.low))
+                                : (value - y_.low) / (y_.high - y_.low);
     return kHeight - kBottom - part * (kHeight - kBottom - kTop);
   }
 

@@ -215,7 +215,8 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   };
   metrics_.set_part({piece.t, part * part_size_, drawn.t, drawn.batch.seeds, gradient_changes});
   const Autocast autocast(device_, options_.run.precision);
-  const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.target});
+  const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.alpha, piece.sigma, piece.log_snr, piece.target,
+                         piece.condition.labels, piece.condition.augment});
   const std::int64_t before = gradient_changes();
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   given.check(model_.head, "tensors of the batch");

@@ -161,6 +161,17 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
   CHECK(cached.out == computed.out);
 }
 
+TEST_CASE("a run is evaluated again if a judge has another name than in the record") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --num 8 --steps 2 --set evaluate.reference_num=50";
+  REQUIRE(evaluate(words, folder.path()).status == 0);
+  CHECK(contains(evaluate(words, folder.path()).err, "already evaluated"));
+  const Outcome renamed = evaluate(words + " --set evaluate.judges[0].name=mine", folder.path());
+  CHECK_MESSAGE(contains(renamed.out, "mine.gap"), renamed.out << renamed.err);
+  CHECK_FALSE(contains(renamed.err, "already evaluated"));
+}
+
 TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {
   const TemporaryFolder folder;
   train_small(folder.path());

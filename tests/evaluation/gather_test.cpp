@@ -149,6 +149,14 @@ TEST_CASE("what judges and their metrics return or change is checked and named")
   }
 }
 
+TEST_CASE("names of judges and metrics that cannot be shown are refused") {
+  for (const char* judge : {"name = \"a\\nb\", metrics = [{ type = \"moments_gap\" }]",
+                            "metrics = [{ type = \"moments_gap\", name = \"\\u001b\" }]"}) {
+    CHECK_THROWS_WITH_AS(make_judges(text("judges = [{ type = \"cells\", ", judge, " }]")),
+                         doctest::Contains("expected a name that can be shown"), ConfigError);
+  }
+}
+
 TEST_CASE("scores are named after their judge, and duplicate names are refused") {
   const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
   const Judges named = make_judges("judges = [{ type = \"cells\", name = \"mine\", " + metric + " }]");

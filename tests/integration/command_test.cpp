@@ -96,7 +96,7 @@ TEST_CASE("config check --json says whether an experiment is valid, with its com
 
 TEST_CASE("what an experiment says about plugins cannot control the terminal") {
   const TemporaryFolder folder;
-  for (const auto& [name, noise] : {std::pair("a", "\\u001b[31mlinear"), std::pair("b", "linear")}) {
+  for (const auto& [name, noise] : {std::pair("a", "\\u001b[31mlinear\\nfake"), std::pair("b", "linear")}) {
     const fs::path run = folder.path() / name;
     fs::create_directory(run);
     write_file(run / "config.toml", text("[run]\nname = \"", name, "\"\nseed = 0\n[train]\ntotal_images = 8\n[noise]\n",
@@ -105,7 +105,7 @@ TEST_CASE("what an experiment says about plugins cannot control the terminal") {
                                       "\n");
   }
   const Outcome compared = shell("casdm compare a b", folder.path());
-  CHECK_MESSAGE(compared.out.find("\\x1b[31mlinear") != std::string::npos, compared.out << compared.err);
+  CHECK_MESSAGE(compared.out.find("\\x1b[31mlinear\\nfake") != std::string::npos, compared.out << compared.err);
   CHECK(compared.out.find('\x1b') == std::string::npos);
   write_small_config(folder.path(), "[plugins]\npaths = [\"/x\\u001b]0;title\\u0007\"]\n");
   for (const char* command : {"plugins list", "plugins doctor"}) {

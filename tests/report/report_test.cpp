@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <ctime>
+#include <limits>
 
 #include "casdm/text.h"
 #include "config/support.h"
@@ -57,6 +58,7 @@ TEST_CASE("text becomes HTML that shows it and has no other effect") {
 TEST_CASE("the ticks of an axis are round numbers and lie on it") {
   CHECK(ticks(0, 1, 5) == std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1});
   CHECK(ticks(0, 8000, 4) == std::vector<double>{0, 2000, 4000, 6000, 8000});
+  CHECK(ticks(-4e307, 4e307, 5).size() <= 11);
   CHECK_FALSE(std::signbit(ticks(-1e-12, 1, 5)[0]));  // "0", not "-0"
   CHECK(ticks(-0.3, 0.21, 5) == std::vector<double>{-0.2, 0, 0.2});
   CHECK(ticks(1, std::nextafter(1, 2), 5).size() <= 11);  // numbers that cannot be counted up from one to the other
@@ -74,6 +76,17 @@ TEST_CASE("a long curve is drawn with its spikes and its ends") {
   for (std::size_t i = 1; i < drawn.size(); ++i) CHECK(drawn[i].x > drawn[i - 1].x);
   points.resize(200);
   CHECK(thinned(points).size() == 200);
+}
+
+TEST_CASE("a plot of extreme numbers has an end") {
+  constexpr double most = std::numeric_limits<double>::max();
+  for (const auto& [low, high] : {std::pair(1e-300, most), std::pair(-most, most), std::pair(0.0, most)}) {
+    const Plot plot{"loss", "images", "", {{"a", 0, {{0, low}, {10, high}}}}};
+    const std::string page = to_html(plot, "p");
+    CHECK(page.size() < 20'000);
+    CHECK_MESSAGE(page.find("nan") == std::string::npos, page);
+    CHECK_MESSAGE(page.find("inf") == std::string::npos, page);
+  }
 }
 
 TEST_CASE("a plot has a drawing, a description, a box for each curve and a table") {
