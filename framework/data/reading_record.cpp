@@ -4,18 +4,9 @@
 #include <utility>
 
 #include "casdm/text.h"
+#include "framework/support/one_line.h"
 
 namespace casdm {
-
-namespace {
-
-/// A plugin's message is part of one of the host's lines, so it must not contain line breaks.
-std::string one_line(std::string message) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
-  return message;
-}
-
-}  // namespace
 
 bool ReadingRecord::is_unreadable(std::int64_t index) const {
   const std::lock_guard lock(mutex_);

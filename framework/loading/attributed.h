@@ -45,7 +45,12 @@ class AttributedDataset final : public Dataset {
   std::int64_t num_classes() const override { return dataset_.call(&Dataset::num_classes); }
   bool is_floating_point() const override { return dataset_.call(&Dataset::is_floating_point); }
   std::vector<ExtraInfo> extras() const override { return dataset_.call(&Dataset::extras); }
-  std::string describe(std::int64_t index) const override { return dataset_.call(&Dataset::describe, index); }
+  /// Without line breaks, so that the name of a file begins no line of a message.
+  std::string describe(std::int64_t index) const override {
+    std::string name = dataset_.call(&Dataset::describe, index);
+    for (std::size_t at = 0; (at = name.find('\n', at)) != std::string::npos;) name.replace(at, 1, "\\n");
+    return name;
+  }
   std::string left_out() const override { return dataset_.call(&Dataset::left_out); }
 
  private:

@@ -105,7 +105,7 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
 class MetricPart final : public AttributedModuleOf<MetricLoss> {
  public:
   explicit MetricPart(Component<MetricLoss> metric, const Spec& /*spec*/)
-      : AttributedModuleOf(std::move(metric)), info_(module().call(&MetricLoss::info)) {}
+      : AttributedModuleOf(std::move(metric)), info_(checked_info(module())) {}
 
   MetricInfo info() const override { return info_; }
   std::vector<Tensor> prepare(const Tensor& target) override {
@@ -164,6 +164,21 @@ std::shared_ptr<void> part_of(const std::shared_ptr<void>& made, const Component
 }
 
 }  // namespace
+
+MetricInfo checked_info(const Component<MetricLoss>& metric) {
+  const MetricInfo info = metric.call(&MetricLoss::info);
+  const auto range = [](double low, double high) { return text('[', number(low), ", ", number(high), ']'); };
+  if (!(info.lowest <= info.highest)) {
+    metric.fail(text("its info() says that distances are in ", range(info.lowest, info.highest)));
+  }
+  if (info.input_range && !((*info.input_range)[0] < (*info.input_range)[1])) {
+    metric.fail(text("its info() has the input_range ", range((*info.input_range)[0], (*info.input_range)[1])));
+  }
+  if (info.minimum_size < 1 || info.channels < 0) {
+    metric.fail(text("its info() has minimum_size = ", info.minimum_size, " and channels = ", info.channels));
+  }
+  return info;
+}
 
 ExtractorInfo checked_info(const Component<FeatureExtractor>& extractor) {
   ExtractorInfo info = extractor.call(&FeatureExtractor::info);

@@ -2,6 +2,7 @@
 
 #include "casdm/component.h"
 #include "casdm/feature_extractor.h"
+#include "casdm/metric_loss.h"
 #include "framework/loading/component.h"
 
 namespace casdm {
@@ -21,6 +22,10 @@ class PartFactory final : public ComponentFactory {
  private:
   const PluginHost& host_;
 };
+
+/// What info() returns. Throws PluginError if its numbers cannot hold: bounds or an input range that do not rise, sizes
+/// or channels that no image has.
+MetricInfo checked_info(const Component<MetricLoss>& metric);
 
 /// What info() returns. Throws PluginError if it declares no feature, one twice, or one without a name or a dimension.
 ExtractorInfo checked_info(const Component<FeatureExtractor>& extractor);

@@ -15,6 +15,7 @@
 #include "framework/config/components_of.h"
 #include "framework/device/device.h"
 #include "framework/loading/attributed.h"
+#include "framework/loading/part_factory.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/support/component_name.h"
 #include "framework/training/gradient_factors.h"
@@ -136,7 +137,7 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     spec.image = ImageShape::square(data.channels, metric_image_size(options, data.image_size));
     spec.factory = &experiment.host->parts();
     Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
-    const MetricInfo info = metric.call(&MetricLoss::info);
+    const MetricInfo info = checked_info(metric);
     check(options, info, name, experiment.options);
     MetricSelection selection(options, name, schedule);
     AttributedModule module(Component<Module>(metric.object(), options.metric));

@@ -152,6 +152,7 @@ std::string SomeNames::shown() const {
   std::vector<std::string> names(first_.begin(), first_.end());
   for (std::string& name : names) {
     if (name.size() > longest) name = name.substr(0, longest) + "...";
+    std::replace(name.begin(), name.end(), '\n', ' ');  // a name must not begin a line of a message
   }
   const std::uint64_t rest = count_ - first_.size();
   return join(names, ", ") + (rest > 0 ? text(" and ", rest, " more") : "");

@@ -86,7 +86,7 @@ TEST_CASE("casdm data inspect counts no image whose bytes contradict its size") 
 
 TEST_CASE("what casdm data inspect says about images cannot control the terminal") {
   const TemporaryFolder folder;
-  const std::string rude = "\x1b]0;title\x07";
+  const std::string rude = "\x1b]0;title\x07\nfake: line";
   write_small_config(folder.path());
   fs::create_directory(folder.path() / "images");
   write_file(folder.path() / "images" / (rude + ".png"), "no image");
@@ -97,6 +97,7 @@ TEST_CASE("what casdm data inspect says about images cannot control the terminal
                                folder.path());
   for (const Outcome& outcome : {damaged, remark}) {
     CHECK_MESSAGE(contains(outcome.out, "title"), outcome.out << outcome.err);
+    CHECK_FALSE(contains(outcome.out + outcome.err, "\nfake"));
     CHECK_FALSE(contains(outcome.out + outcome.err, "\x1b"));
     CHECK_FALSE(contains(outcome.out + outcome.err, "\x07"));
   }

@@ -119,6 +119,16 @@ TEST_CASE("a metric that returns the wrong shape, or a sparse tensor, is named")
                        PluginError);
 }
 
+TEST_CASE("what a metric says of itself must be possible") {
+  const TemporaryFolder folder;
+  for (const auto& [fault, expected] : {std::pair("range", "its info() has the input_range [nan, 1.0]"),
+                                        std::pair("bounds", "its info() says that distances are in [nan, inf]"),
+                                        std::pair("size", "its info() has minimum_size = -5")}) {
+    const std::string said = message_of_run(small_experiment(folder.path(), fault, faulty(fault, 0)));
+    CHECK_MESSAGE(said.find(std::string("metric_faulty/faulty: ") + expected) != std::string::npos, said);
+  }
+}
+
 TEST_CASE("a metric that throws is named") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("throw", 2))),

@@ -21,8 +21,8 @@ struct FaultyOptions {
 
   static void describe(Schema<FaultyOptions>& s) {
     s.option("fault", &FaultyOptions::fault, "What goes wrong.")
-        .choices(
-            {"nan", "nan_gradient", "shape", "sparse", "throw", "throw_backward", "kill", "detach", "round", "log"});
+        .choices({"nan", "nan_gradient", "shape", "sparse", "throw", "throw_backward", "kill", "detach", "round", "log",
+                  "range", "bounds", "size"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
     s.option("position", &FaultyOptions::position,
              "Only where the image at this position of a run of seed 0 is; -1: with any.")
@@ -36,7 +36,13 @@ class FaultyLoss final : public MetricLoss {
   using Options = FaultyOptions;
   FaultyLoss(const Options& options, const Spec&) : options_(options) {}
 
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override {
+    MetricInfo info;
+    if (options_.fault == "range") info.input_range = {{std::nan(""), 1}};
+    if (options_.fault == "bounds") info.lowest = std::nan("");
+    if (options_.fault == "size") info.minimum_size = -5;
+    return info;
+  }
 
   Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
                      const MetricContext& context) override {
