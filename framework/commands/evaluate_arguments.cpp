@@ -145,6 +145,12 @@ void check(const EvaluateArguments& a) {
     if (!file.empty()) refuse_inside_run(text("evaluate ", option), file);
   }
   std::error_code ignored;
+  const fs::path state = fs::weakly_canonical(a.state, ignored), out = fs::weakly_canonical(a.out, ignored);
+  if (!a.state.empty() && !a.out.empty() &&
+      std::mismatch(out.begin(), out.end(), state.begin(), state.end()).first == out.end()) {
+    throw ConfigError(text("evaluate: --state ", quoted(a.state), " is in the folder of the samples, --out ",
+                           quoted(a.out), "; choose another place for it"));
+  }
   if (!a.write_reference.empty() && !a.overwrite && fs::exists(a.write_reference, ignored)) {
     throw ConfigError(text("evaluate: --write-reference ", a.write_reference,
                            " exists; choose another name, or pass "

@@ -1,12 +1,16 @@
+#include <algorithm>
 #include <iostream>
 
 #include "casdm/error.h"
+#include "casdm/feature_extractor.h"
+#include "casdm/set_metric.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/option_list.h"
 #include "framework/commands/plugins_new.h"
 #include "framework/config/document.h"
+#include "framework/config/example.h"
 #include "framework/config/experiment.h"
 #include "framework/config/wording.h"
 #include "framework/loading/discovery.h"
@@ -195,7 +199,15 @@ void lock(const po::variables_map& parsed) {
   const Value resolved = resolve(document, schema_of<Experiment>(), catalog);
   Value::Array entries;
   std::string toml;  // without a [plugins] of its own, so that it can be appended to the experiment
-  for (const LockedPlugin& entry : lock_of(plugins_of(resolved, catalog))) {
+  std::vector<const FoundPlugin*> plugins = plugins_of(resolved, catalog);
+  // `casdm evaluate` judges by these unless the experiment names others.
+  for (const std::string_view kind : {FeatureExtractor::kind, SetMetric::kind}) {
+    for (const std::string& type : recommended_components(kind, catalog)) {
+      const FoundPlugin* owner = &catalog.owner(kind, type);
+      if (std::find(plugins.begin(), plugins.end(), owner) == plugins.end()) plugins.push_back(owner);
+    }
+  }
+  for (const LockedPlugin& entry : lock_of(plugins)) {
     entries.push_back(write_options(entry));
     toml += text("\n[[plugins.lock]]\n", to_toml(entries.back()));
   }

@@ -286,6 +286,9 @@ constexpr const char* kComplete = "complete";
 int help_resume(const TrainArguments& arguments, World& world) {
   const std::string found = world.take_from_first("");
   if (found == kComplete) return 0;
+  if (found.starts_with('{')) {
+    throw WorldConfigError("--resume: rank 0 begins a run and does not resume one; give all processes one command");
+  }
   const Value document = parse_document(found, "the experiment of rank 0", fs::current_path());
   return help(resolve_experiment(document, paths(arguments.plugins)), world);
 }

@@ -150,7 +150,7 @@ void add_record(RunRecord& run, SettingsCount& count, const Value& record) {
   if (scores == nullptr) throw Error("it has no scores");
   for (const Value& score : scores->as_array()) {
     const std::string name = shown(score, "name");
-    if (!is_plain(name)) throw Error(text("a score has the name ", quoted(name), ", which cannot be shown"));
+    if (!is_displayable(name)) throw Error(text("a score has the name ", quoted(name), ", which cannot be shown"));
     add_score(run, count, name, score, about(record, score), measuring_of(record, score, run.config));
     const Value* shared = score.find("trained_with");
     if (shared == nullptr || shared->as_array().empty()) continue;
@@ -183,7 +183,7 @@ void add_logged(const fs::path& folder, RunRecord& run, SettingsCount& count) {
       text("while training, ", shown(evaluation, "num"), " images, weights ", shown(evaluation, "weights"));
   const std::vector<Measure> recorded = run.measures;
   for (const auto& [name, score] : scores->as_table()) {
-    if (!is_plain(name)) throw Error(text("a score has the name ", quoted(name), ", which cannot be shown"));
+    if (!is_displayable(name)) throw Error(text("a score has the name ", quoted(name), ", which cannot be shown"));
     const auto is_it = [&name = name](const Measure& measure) { return measure.score == name; };
     if (std::any_of(recorded.begin(), recorded.end(), is_it)) continue;
     add_score(run, count, name, score, about, measuring_of_logged(evaluation, name, run.config));

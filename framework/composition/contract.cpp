@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <map>
 #include <set>
 
 #include "casdm/text.h"
@@ -80,6 +82,35 @@ std::string difference(const Tensor& images, const Tensor& like) {
 
 namespace {
 
+/// Each tensor must have memory of its own: else two optimizers step it, or one value overwrites another when averages
+/// are loaded. A parameter that is trained must be the leaf that gets gradients.
+void check_memory(const Component<CascadeHead>& head, const std::vector<NamedModule>& modules) {
+  std::map<std::uintptr_t, std::pair<std::uintptr_t, std::string>> known;  // by begin: end and name
+  for (const NamedModule& module : modules) {
+    for (const auto& [name, parameter] : module.module->parameters()) {
+      if (!module.is_trainable || parameter.requires_grad()) continue;
+      head.fail(text("the parameter ", quoted(name), " of module '", module.name,
+                     "' requires no gradient, so it would ",
+                     "never be trained; hand out the tensor itself, not a detached one, or make it a buffer"));
+    }
+    for (const auto& [name, tensor] : state(*module.module)) {
+      if (tensor.numel() == 0 || !tensor.is_contiguous()) continue;
+      const std::string own = text(module.name, '.', name);
+      const auto begin = reinterpret_cast<std::uintptr_t>(tensor.const_data_ptr());
+      const std::uintptr_t end = begin + tensor.nbytes();
+      auto after = known.lower_bound(begin);
+      const bool is_before_end = after != known.end() && after->first < end;
+      if (!is_before_end && after != known.begin()) --after;
+      const bool overlaps = after != known.end() && after->first < end && begin < after->second.first;
+      if (overlaps) {
+        head.fail(text("the tensors ", quoted(after->second.second), " and ", quoted(own), " share their memory; ",
+                       "expected one name for each tensor"));
+      }
+      known.emplace(begin, std::pair(end, own));
+    }
+  }
+}
+
 /// If `module` averages another module, that one must have the same tensors and not be an average itself.
 void check_average(const Component<CascadeHead>& head, const NamedModule& module,
                    const std::vector<NamedModule>& modules) {
@@ -123,6 +154,7 @@ std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
       head.fail(text("module '", module.name, "' is to be stepped every ", module.update_every,
                      " steps; expected at least 1"));
   }
+  check_memory(head, modules);
   for (const NamedModule& module : modules) check_average(head, module, modules);
   return modules;
 }
@@ -171,6 +203,7 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
 
 std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& component) {
   constexpr std::int64_t kMostTimes = 100000;
+  constexpr double kCleanTolerance = 1e-4;
   auto schedule = std::make_shared<AttributedSchedule>(component);
   const auto [first, last, clean, is_whole] = schedule->range();
   const bool goes_one_way =
@@ -186,16 +219,20 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
   const Tensor times = is_whole ? t.round() : t;
   for (const auto& [name, values] :
        {std::pair("alpha", schedule->alpha(times)), std::pair("sigma", schedule->sigma(times))}) {
-    if (!values.defined() || values.sizes() != times.sizes() || values.scalar_type() != at::kDouble) {
-      component.fail(text(name, "() returned ", values.defined() ? described(values) : "an undefined tensor",
-                          "; expected float64 of the shape of t, ", times.sizes()));
-    }
     const Tensor bad = values.isfinite().logical_and(values.ge(0)).logical_not().nonzero();
     if (bad.size(0) == 0) continue;
     const Tensor row = bad[0][0];
     component.fail(text(name, " is ", number(values[row.item<std::int64_t>()].item<double>()),
                         " at t = ", number(times[row.item<std::int64_t>()].item<double>()),
                         "; expected a finite number, at least 0"));
+  }
+  if (is_whole) schedule->alpha(times.to(at::kLong));  // as training asks; checked there
+  const Tensor at_clean = at::full({}, clean, at::kDouble);
+  for (const auto& [name, value, expected] :
+       {std::tuple("alpha", schedule->alpha(at_clean), 1.0), std::tuple("sigma", schedule->sigma(at_clean), 0.0)}) {
+    if (std::abs(value.item<double>() - expected) <= kCleanTolerance) continue;
+    component.fail(text(name, " is ", number(value.item<double>()), " at the clean image, t = ", number(clean),
+                        "; expected ", number(expected)));
   }
   const Tensor ratio = schedule->log_snr(times);
   const Tensor rises = (ratio.narrow(0, 1, count - 1) < ratio.narrow(0, 0, count - 1)).logical_not().nonzero();

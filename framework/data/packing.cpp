@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <iostream>
 #include <memory>
 
 #include "casdm/atomic_file.h"
@@ -21,6 +23,7 @@
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "framework/support/folder_hold.h"
+#include "framework/training/checkpoint_files.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {
@@ -43,6 +46,37 @@ std::string name_of(std::int64_t index) {
   std::string number = std::to_string(index);
   if (number.size() < 8) number.insert(0, 8 - number.size(), '0');
   return text(number.substr(0, number.size() - 3), "/img", number, ".png");
+}
+
+/// A file or folder among the parts that no packing has made; empty: there is none.
+fs::path stranger_in(const fs::path& folder) {
+  const auto is_number = [](std::string_view digits, std::size_t count) {
+    return digits.size() >= count && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  const std::string archive = kArchive;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && !entry.is_symlink() && is_number(name, 5)) {
+      for (const fs::directory_entry& part : fs::directory_iterator(entry.path())) {
+        const std::string image = part.path().filename().string();
+        const bool is_image = image.starts_with("img") && part.path().extension() == ".png" &&
+                              is_number(part.path().stem().string().substr(3), 8);
+        if (!(is_image && part.is_regular_file()) && !is_leftover(image)) return part.path();
+      }
+      continue;
+    }
+    const bool is_ours = name == kAbout || name == "list.txt" || name == kIsWhole || name.starts_with(archive);
+    if (!(is_ours && entry.is_regular_file()) && !is_leftover(name)) return entry.path();
+  }
+  return {};
+}
+
+/// Removes the folder of parts that are no longer needed, unless something else is in it.
+void remove_parts(const fs::path& folder, const std::function<void(const fs::path&)>& remove) {
+  const fs::path stranger = stranger_in(folder);
+  if (stranger.empty()) return remove(folder);
+  std::cerr << "warning: " << folder.string() << " is no longer needed, but stays, since " << stranger.string()
+            << " in it was not made by `casdm data pack`\n";
 }
 
 /// Makes a folder for parts, in which no other process packs while this object lives.
@@ -212,7 +246,7 @@ void finish(const PackedParts& parts, const fs::path& out) {
   refuse_taken(out);
   fs::rename(archive, out);
   sync_folder(fs::absolute(out).parent_path());
-  remove_folder(parts.folder());
+  remove_parts(parts.folder(), remove_folder);
 }
 
 }  // namespace
@@ -221,7 +255,7 @@ void remove_parts_of_finished(const fs::path& out) {
   const fs::path folder = parts_folder(out);
   remove_leftovers(fs::absolute(out).parent_path());
   if (!is_there(folder / kIsWhole) || is_there(folder / kArchive) || !is_there(out)) return;
-  remove_unless_held(folder);
+  remove_parts(folder, remove_unless_held);
 }
 
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::path& out,

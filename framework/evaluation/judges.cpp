@@ -138,7 +138,7 @@ const FeatureInfo& feature_of(const JudgeOptions& options, const ExtractorInfo& 
 }
 
 void require_plain(const std::string& name, const ComponentConfig& config) {
-  if (name.empty() || is_plain(name)) return;
+  if (name.empty() || is_displayable(name)) return;
   throw ConfigError(text(error_prefix(config), "name = ", quoted(name), ": expected a name that can be shown, without ",
                          "line breaks, quotes and control characters"));
 }
@@ -222,7 +222,7 @@ void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host)
       Value::Table{{"type", options.metric.type}, {"options", own_options(options.metric, SetMetric::kind, host)}});
   metric.build = build_of(options.metric, host);
   for (const ScoreInfo& score : metric.info.scores) {
-    if (!is_plain(score.name)) {
+    if (!is_displayable(score.name)) {
       metric.metric.fail(text("it declares a score ", quoted(score.name), "; expected a printable name"));
     }
     metric.score_names.push_back(text(judge.name, ".", options.name.empty() ? "" : options.name + ".", score.name));

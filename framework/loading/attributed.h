@@ -8,6 +8,7 @@
 #include "casdm/noise_scheduler.h"
 #include "casdm/text.h"
 #include "framework/loading/component.h"
+#include "framework/loading/untouched.h"
 
 namespace casdm {
 
@@ -62,14 +63,16 @@ class AttributedSchedule final : public NoiseScheduler {
   explicit AttributedSchedule(Component<NoiseScheduler> schedule) : schedule_(std::move(schedule)) {}
 
   TimeRange range() const override { return schedule_.call(&NoiseScheduler::range); }
-  Tensor alpha(const Tensor& t) const override { return like("alpha", t, &NoiseScheduler::alpha); }
-  Tensor sigma(const Tensor& t) const override { return like("sigma", t, &NoiseScheduler::sigma); }
-  Tensor log_snr(const Tensor& t) const override { return like("log_snr", t, &NoiseScheduler::log_snr); }
+  Tensor alpha(const Tensor& t) const override { return of_path("alpha", t, &NoiseScheduler::alpha); }
+  Tensor sigma(const Tensor& t) const override { return of_path("sigma", t, &NoiseScheduler::sigma); }
+  Tensor log_snr(const Tensor& t) const override { return of_path("log_snr", t, &NoiseScheduler::log_snr); }
   Tensor time_at(const Tensor& log_snr) const override { return like("time_at", log_snr, &NoiseScheduler::time_at); }
   Tensor previous(const Tensor& t) const override { return like("previous", t, &NoiseScheduler::previous); }
-  Tensor network_time(const Tensor& t) const override { return like("network_time", t, &NoiseScheduler::network_time); }
+  Tensor network_time(const Tensor& t) const override {
+    return real("network_time", like("network_time", t, &NoiseScheduler::network_time));
+  }
   Tensor network_input(const Tensor& x_t, const Tensor& t) const override {
-    return like("network_input", x_t, &NoiseScheduler::network_input, t);
+    return real("network_input", like("network_input", x_t, &NoiseScheduler::network_input, t));
   }
   double prior_std() const override { return schedule_.call(&NoiseScheduler::prior_std); }
 
@@ -77,10 +80,26 @@ class AttributedSchedule final : public NoiseScheduler {
   /// What `method` returns for `given`, which must have its shape.
   template <class Method, class... More>
   Tensor like(const char* name, const Tensor& given, Method method, const More&... more) const {
+    const Untouched inputs({given, more...}, Untouched::Compared::versions);
     Tensor result = schedule_.call(method, given, more...);
+    inputs.check(schedule_, "tensors");
     if (result.defined() && result.sizes() == given.sizes()) return result;
     schedule_.fail(text(name, "() returned ", result.defined() ? text("the shape ", result.sizes()) : "nothing",
                         "; expected ", given.sizes()));
+  }
+
+  template <class Method>
+  Tensor of_path(const char* name, const Tensor& t, Method method) const {
+    Tensor result = like(name, t, method);
+    if (result.scalar_type() == at::kDouble) return result;
+    schedule_.fail(text(name, "() returned ", at::toString(result.scalar_type()), " for t of type ",
+                        at::toString(t.scalar_type()), "; expected float64"));
+  }
+
+  /// Whole times may stay whole: networks get them in the type of the images.
+  Tensor real(const char* name, Tensor result) const {
+    if (!result.is_complex() && result.scalar_type() != at::kBool) return result;
+    schedule_.fail(text(name, "() returned ", at::toString(result.scalar_type()), "; expected real numbers"));
   }
 
   Component<NoiseScheduler> schedule_;

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <iostream>
 #include <set>
 #include <type_traits>
@@ -41,12 +42,11 @@ template <class K>
 void check_names(const Component<K>& part, const char* call, const char* what, const NamedTensors& found,
                  const std::vector<std::string>& names) {
   if (found.size() != names.size()) {
-    part.fail(text(call, " returned ", found.size(), ' ', what, "s; ", names.size(), " were asked for"));
+    part.fail(text(call, " returned ", found.size(), ' ', what, "; ", names.size(), " were asked for"));
   }
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (found[i].first == names[i]) continue;
-    part.fail(
-        text(call, " returned the ", what, ' ', quoted(found[i].first), " where ", quoted(names[i]), " was asked for"));
+    part.fail(text(call, " returned ", quoted(found[i].first), " where ", quoted(names[i]), " was asked for"));
   }
 }
 
@@ -59,13 +59,27 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
     return guarded(x, t, condition,
                    [&] { return checked("forward()", module().call(&Backbone::forward, x, t, condition), x); });
   }
-  std::vector<TapInfo> taps() const override { return module().call(&Backbone::taps); }
+  std::vector<TapInfo> taps() const override {
+    std::vector<TapInfo> taps = module().call(&Backbone::taps);
+    std::set<std::string> names;
+    for (const TapInfo& tap : taps) {
+      if (!is_displayable(tap.name) || !names.insert(tap.name).second) {
+        module().fail(text("taps() names a tap ", quoted(tap.name), "; expected printable names, each once"));
+      }
+      const bool has_sides =
+          std::all_of(tap.shape.begin(), tap.shape.end(), [](std::int64_t side) { return side > 0; });
+      if (has_sides && (tap.shape.size() == 2 || tap.shape.size() == 3)) continue;
+      module().fail(text("taps() gives ", quoted(tap.name), " the shape ", at::IntArrayRef(tap.shape),
+                         "; expected [C, H, W], or [tokens, width]"));
+    }
+    return taps;
+  }
   BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
                                    const std::vector<std::string>& names) override {
     BackboneOutput output =
         guarded(x, t, condition, [&] { return module().call(&Backbone::forward_with_taps, x, t, condition, names); });
     output.sample = checked("forward_with_taps()", output.sample, x);
-    check_names(module(), "forward_with_taps()", "tap", output.taps, names);
+    check_names(module(), "forward_with_taps()", "taps", output.taps, names);
     for (const TapInfo& info : taps()) {
       for (const auto& [name, feature] : output.taps) {
         if (name != info.name) continue;
@@ -185,7 +199,7 @@ ExtractorInfo checked_info(const Component<FeatureExtractor>& extractor) {
   if (info.features.empty()) extractor.fail("it declares no feature");
   std::set<std::string> names;
   for (const FeatureInfo& feature : info.features) {
-    if (!is_plain(feature.name) || !names.insert(feature.name).second) {
+    if (!is_displayable(feature.name) || !names.insert(feature.name).second) {
       extractor.fail(text("it declares a feature ", quoted(feature.name), "; expected printable names, each once"));
     }
     if (feature.dimension < 1) {
@@ -202,7 +216,7 @@ NamedTensors extracted(const Component<FeatureExtractor>& extractor, const Extra
   NamedTensors found = with_constant_buffers(extractor, kNoMemory,
                                              [&] { return extractor.call(&FeatureExtractor::extract, images, names); });
   given.check(extractor, "the images");
-  check_names(extractor, "extract()", "feature", found, names);
+  check_names(extractor, "extract()", "features", found, names);
   for (const auto& [name, tensor] : found) {
     for (const FeatureInfo& feature : info.features) {
       if (feature.name != name) continue;

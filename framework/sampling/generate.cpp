@@ -69,7 +69,7 @@ class FiniteImages {
     if (!x.is_cpu()) {
       finite_.push_back(is_finite);
     } else {
-      require(is_finite.unsqueeze(0), estimate);
+      require(is_finite.logical_and(is_finite_estimate(estimate)).unsqueeze(0), estimate);
       ++looked_at_;
     }
   }
@@ -78,13 +78,19 @@ class FiniteImages {
   /// are not finite.
   Tensor fetched(const Tensor& x, const Estimate& estimate) const {
     if (finite_.empty()) return x.to(at::kCPU, at::kFloat);
-    const Tensor are_finite = at::stack(finite_);
+    Tensor are_finite = at::stack(finite_);
+    are_finite[-1].logical_and_(is_finite_estimate(estimate));
     const Tensor both = at::cat({are_finite.flatten().to(at::kFloat), x.flatten().to(at::kFloat)}).to(at::kCPU);
     require(both.narrow(0, 0, are_finite.numel()).view(are_finite.sizes()).to(at::kBool), estimate);
     return both.narrow(0, are_finite.numel(), x.numel()).view(x.sizes()).clone();
   }
 
  private:
+  /// [B]. A sampler's clipping makes an infinite estimate black or white.
+  static Tensor is_finite_estimate(const Estimate& estimate) {
+    return (estimate.x0.defined() ? estimate.x0 : estimate.x0_from_eps).isfinite().flatten(1).all(1);
+  }
+
   /// @param are_finite  bool [steps, count], for the steps from looked_at_ on
   /// @param estimate    of the last of these steps
   void require(const Tensor& are_finite, const Estimate& estimate) const {

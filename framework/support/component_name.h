@@ -10,7 +10,7 @@ namespace casdm {
 inline std::string component_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 /// Whether a name that a component declares, or a file records, can be shown as it is.
-inline bool is_plain(const std::string& name) {
+inline bool is_displayable(const std::string& name) {
   return !name.empty() && printable(name) == name && name.find_first_of("\n\t\"\\") == std::string::npos;
 }
 

@@ -103,6 +103,17 @@ MetricContext part_of(MetricContext context, const Tensor& chosen, const Tensor&
   return context;
 }
 
+/// The error is thrown in a call of the head, which it names.
+void require_alike(const Tensor& prediction, const TrainingBatch& batch) {
+  const auto shape = [](const Tensor& tensor) { return tensor.defined() ? text(tensor.sizes()) : "undefined"; };
+  if (prediction.defined() && batch.target.defined() && prediction.is_floating_point() &&
+      prediction.sizes() == batch.target.sizes() && prediction.dim() == 4 && prediction.size(0) == batch.t.size(0)) {
+    return;
+  }
+  throw PluginError(text("metrics.evaluate() got a prediction ", shape(prediction), " and the target ",
+                         shape(batch.target), "; expected images of one shape, [", batch.t.size(0), ", C, H, W]"));
+}
+
 void check(const MetricOptions& options, const MetricInfo& info, const std::string& name,
            const Experiment& experiment) {
   const DataOptions& data = experiment.data;
@@ -297,6 +308,7 @@ Tensor ExperimentMetrics::distances_among_all(const Term& term, const Tensor& pr
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
   is_asked_ = true;
+  require_alike(prediction, batch);
   const WithoutAutocast full_precision(prediction.device().type());
   const ExactFloats exact;
   if (!terms_.empty() && !has_remarked_) {

@@ -1,6 +1,7 @@
 #include "shards_dataset.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <fstream>
 #include <map>
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kEnding = ".tar";
+constexpr const char* kCompressed[] = {"gz", "bz2", "xz", "zst", "lz4", "lzma", "lz", "br", "z"};
 constexpr std::string_view kLabel = ".cls";
 constexpr std::uint64_t kLabelBytes = 32;
 
@@ -29,8 +31,19 @@ std::string_view stem_of(std::string_view name) {
   return name.substr(0, point);
 }
 
+std::string in_lower_case(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
+bool is_archive(const std::string& name) { return in_lower_case(name).ends_with(kEnding); }
+
 bool is_compressed(const std::string& name) {
-  return name.ends_with(".tar.gz") || name.ends_with(".tgz") || name.ends_with(".tar.zst") || name.ends_with(".tar.xz");
+  const std::string lower = in_lower_case(name);
+  const auto ends = [&](std::string_view ending) { return lower.ends_with(ending); };
+  return std::any_of(std::begin(kCompressed), std::end(kCompressed),
+                     [&](const char* ending) { return ends(text(kEnding, '.', ending)); }) ||
+         ends(".tgz") || ends(".tbz") || ends(".tbz2") || ends(".txz") || ends(".tzst");
 }
 
 /// A name that ends in a number: "train-", 12, and six digits of "train-000012.tar".
@@ -82,9 +95,9 @@ ShardsDataset::ShardsDataset(const ShardsOptions& options, const Spec& spec)
     : path_(options.path), form_{spec, options.exif_orientation} {
   require_channels(spec.image.channels);
   require_exists(path_, "a folder of tar archives, or one of them");
-  find_shards();
-  const bool has_labels = options.labels == ShardLabels::cls;
   std::vector<std::string> others;
+  find_shards(others);
+  const bool has_labels = options.labels == ShardLabels::cls;
   std::vector<std::int64_t> labels;
   for (std::size_t shard = 0; shard < shards_.size(); ++shard) add_samples(shard, has_labels, others, labels);
   if (samples_.empty()) throw Error(text(path_.string(), " holds archives without any file"));
@@ -102,7 +115,7 @@ std::vector<std::uint8_t> ShardsDataset::read_part(const Shard& shard, std::uint
   return bytes;
 }
 
-void ShardsDataset::find_shards() {
+void ShardsDataset::find_shards(std::vector<std::string>& others) {
   std::vector<std::string> names, compressed;
   if (!fs::is_directory(path_)) {
     (is_compressed(path_.string()) ? compressed : names).push_back(path_.filename().string());
@@ -110,7 +123,10 @@ void ShardsDataset::find_shards() {
   } else {
     for (FoundFile& file : list_files(path_)) {
       if (is_compressed(file.name)) compressed.push_back(file.name);
-      if (!file.name.ends_with(kEnding)) continue;
+      if (!is_archive(file.name)) {
+        if (!is_hidden(file.name)) others.push_back(file.name);
+        continue;
+      }
       names.push_back(file.name);
       shards_.push_back({std::move(file.name), file.path, version_of(file.path)});
     }

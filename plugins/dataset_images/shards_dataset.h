@@ -72,7 +72,7 @@ class ShardsDataset : public Dataset {
   };
 
   static std::vector<std::uint8_t> read_part(const Shard& shard, std::uint64_t offset, std::uint64_t size);
-  void find_shards();
+  void find_shards(std::vector<std::string>& others);
   void add_samples(std::size_t shard, bool has_labels, std::vector<std::string>& others,
                    std::vector<std::int64_t>& labels);
   std::int64_t read_label(const Shard& shard, const std::string& name, std::uint64_t offset, std::uint64_t size) const;

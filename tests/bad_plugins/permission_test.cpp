@@ -83,6 +83,10 @@ TEST_CASE("a locked experiment uses the files it was locked to, and no others") 
   REQUIRE(cage.run("casdm plugins lock --config small.toml > lock.toml && cat lock.toml >> small.toml").status == 0);
   CHECK(cage.run(kTrain).status == 0);
   CHECK(cage.run("casdm config check small.toml").status == 0);
+  // The lock has the recommended judges, by which a run is evaluated.
+  const Outcome judged =
+      cage.run("CASDM_CACHE=cache casdm evaluate runs/small --num 4 --steps 2 --set evaluate.reference_num=16");
+  CHECK_MESSAGE(judged.err.find("is not in the lock") == std::string::npos, judged.err);
   cage.admit("the zoo is closed", "the zoo is opened");
   says(cage, "locked_file_changed", 1, kTrain + " --set run.name=again");
   says(cage, "locked_file_changed", 1, "casdm config check small.toml");

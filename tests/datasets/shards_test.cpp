@@ -52,7 +52,7 @@ TEST_CASE("the samples of tar archives are in the order of the archives, with th
     CHECK(data->get(index).image.pixels == plain(4, 4, Bytes(3, static_cast<std::uint8_t>(10 * index + 10))).pixels);
   }
   CHECK(data->describe(1) == (folder.path() / "set-000000.tar").string() + ":" + name + ".png");
-  CHECK(data->left_out() == "3 other files left out (.json)");
+  CHECK(data->left_out() == "4 other files left out (.json, .txt)");
   const auto one = open_shards(folder.path() / "set-000001.tar");
   CHECK(one->size() == 1);
   CHECK(one->num_classes() == 0);
@@ -82,6 +82,22 @@ TEST_CASE("an archive that is written to or replaced while it is read is noticed
   write_bytes(path, tar_of(sample("a", 2, "0")));
   CHECK(message_of<Error>([&] { data->get(0); }).starts_with(path.string() + " was changed by another program"));
   CHECK(open_shards(folder.path())->get(0).image.pixels.front() == 2);
+}
+
+TEST_CASE("archives are known by their endings in any case, and other files are counted as left out") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "a.tar", tar_of(sample("a", 1, "0")));
+  write_bytes(folder.path() / "b.TAR", tar_of(sample("b", 2, "1")));
+  write_bytes(folder.path() / "c.tar.part", tar_of(sample("c", 3, "1")));
+  CHECK(open_shards(folder.path())->size() == 2);
+  CHECK_MESSAGE(open_shards(folder.path())->left_out().find(".part") != std::string::npos,
+                open_shards(folder.path())->left_out());
+  for (const char* name : {"d.tar.bz2", "d.tar.LZ4", "d.TBZ2", "d.tar.Z"}) {
+    write_bytes(folder.path() / name, tar_of(sample("d", 1, "0")));
+    const std::string message = shards_complaint(folder.path());
+    CHECK_MESSAGE(message.find(std::string(name) + " is compressed") != std::string::npos, message);
+    fs::remove(folder.path() / name);
+  }
 }
 
 TEST_CASE("an archive missing from a numbered sequence is named") {

@@ -62,10 +62,11 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--set evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused(run + "--set evaluate.judges[0].fault=not_a_number", 1, "is not finite");
   refused(run + "--set evaluate.judges[0].fault=remembers", 1, "judging/cells: it changed its buffers");
-  refused(run + "--set evaluate.judges[0].fault=other_name", 1, "returned the feature \"other\" where \"quarters\"");
+  refused(run + "--set evaluate.judges[0].fault=other_name", 1, "returned \"other\" where \"quarters\"");
   refused(run + "--set evaluate.judges[0].feature=pool", 2, "it has quarters, map");
   refused(run + "--set evaluate.judges[0].feature=map", 2, "without places");
   refused(run + "--state runs/small/checkpoints/x", 2, "belongs to the run");
+  refused(run + "--out drawn --state drawn/samples.npz", 2, "is in the folder of the samples, --out \"drawn\"");
   refused(run + "--reference samples.txt", 2, "does not exist");
   refused(run + "--reference runs/small", 2, "is a run, which holds only grids");
   refused(run + "--size 16", 2, "--size does not apply here");

@@ -220,6 +220,22 @@ json.dump(data, open("relabelled/dataset.json", "w"))
   CHECK_MESSAGE(contains(skipped.err, "packed 19 images; left out 1 that cannot be read"), skipped.err);
 }
 
+TEST_CASE("the parts of a finished archive stay if the user has put something among them") {
+  const TemporaryFolder folder;
+  make_images(folder.path());
+  const fs::path damaged = folder.path() / "images" / "00000" / "img00000012.png", part = folder.path() / "a.zip.part";
+  const std::string whole = read_file(damaged), pack = "casdm data pack small.toml --out a.zip " + of_folder();
+  fs::resize_file(damaged, 60);
+  REQUIRE(shell(pack, folder.path()).status == 1);
+  write_file(damaged, whole);
+  write_file(part / "00000" / "mine.txt", "mine");
+  const Outcome finished = shell(pack, folder.path());
+  CHECK_MESSAGE(finished.status == 0, finished.err);
+  CHECK_MESSAGE(contains(finished.err, "mine.txt in it was not made by `casdm data pack`"), finished.err);
+  CHECK(read_file(part / "00000" / "mine.txt") == "mine");
+  CHECK(fs::exists(folder.path() / "a.zip"));
+}
+
 TEST_CASE("a second packing into an archive is refused while the first one runs, and leaves its parts alone") {
   const TemporaryFolder folder;
   make_images(folder.path());

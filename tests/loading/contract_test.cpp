@@ -121,15 +121,17 @@ TEST_CASE("a loss term must have one number per image, a known module and a uniq
 }
 
 TEST_CASE("modules need unique names that can be part of a file name, and defined tensors") {
-  const auto module = std::make_shared<Tensors>(NamedTensors{{"weight", at::ones({2})}});
-  CHECK_FALSE(is_refused({{"theta", module, true}, {"phi_2", module, true}}));
+  const auto trained = [] { return at::ones({2}).requires_grad_(); };
+  const auto module = std::make_shared<Tensors>(NamedTensors{{"weight", trained()}});
+  const auto other = std::make_shared<Tensors>(NamedTensors{{"weight", trained()}});
+  CHECK_FALSE(is_refused({{"theta", module, true}, {"phi_2", other, true}}));
+  CHECK(is_refused({{"theta", module, true}, {"phi_2", module, true}}));
   CHECK(is_refused(std::vector<NamedModule>()));
-  CHECK(is_refused({{"theta", module, true}, {"theta", module, true}}));
+  CHECK(is_refused({{"theta", module, true}, {"theta", other, true}}));
   CHECK(is_refused({{"../theta", module, true}}));
   CHECK(is_refused({{"", module, true}}));
   CHECK(is_refused({{"theta", nullptr, true}}));
-  CHECK(is_refused(
-      {{"theta", std::make_shared<Tensors>(NamedTensors{{"a", at::ones({1})}, {"a", at::ones({1})}}), true}}));
+  CHECK(is_refused({{"theta", std::make_shared<Tensors>(NamedTensors{{"a", trained()}, {"a", trained()}}), true}}));
   CHECK(is_refused({{"theta", std::make_shared<Tensors>(NamedTensors{{"a", Tensor()}}), true}}));
 }
 
@@ -197,12 +199,42 @@ TEST_CASE("a path whose whole times decrease is refused by name") {
                        doctest::Contains("mine/path: its times do not go one way"), PluginError);
 }
 
+TEST_CASE("a schedule is float64 whatever the type of t, and begins at the clean image") {
+  class Path final : public NoiseScheduler {
+   public:
+    Path(bool is_like_t, double clean, bool is_complex)
+        : is_like_t_(is_like_t), clean_(clean), is_complex_(is_complex) {}
+    TimeRange range() const override { return {.first = 0, .last = 99, .clean = clean_, .is_whole = true}; }
+    Tensor alpha(const Tensor& t) const override {
+      const Tensor result = 1 - (t.to(at::kDouble) + 1) / 101;
+      return is_like_t_ ? result.to(t.scalar_type()) : result;
+    }
+    Tensor sigma(const Tensor& t) const override { return (t.to(at::kDouble) + 1) / 101; }
+    Tensor network_time(const Tensor& t) const override { return is_complex_ ? t.to(at::kComplexDouble) : t; }
+
+   private:
+    bool is_like_t_;
+    double clean_;
+    bool is_complex_;
+  };
+  const auto check = [](bool is_like_t, double clean, bool is_complex = false) {
+    return checked_schedule({std::make_shared<Path>(is_like_t, clean, is_complex), {"mine/path", {}}});
+  };
+  const Tensor whole = at::tensor({3, 4});
+  CHECK(check(false, -1)->network_time(whole).equal(whole));
+  CHECK_THROWS_WITH_AS(check(true, -1), "mine/path: alpha() returned Long for t of type Long; expected float64",
+                       PluginError);
+  CHECK_THROWS_WITH_AS(check(false, -0.5), doctest::Contains("at the clean image, t = -0.5; expected 1"), PluginError);
+  CHECK_THROWS_WITH_AS(check(false, -1, true)->network_time(whole),
+                       "mine/path: network_time() returned ComplexDouble; expected real numbers", PluginError);
+}
+
 TEST_CASE("a schedule that returns another shape than it was given is refused by name") {
   class Misshapen final : public NoiseScheduler {
    public:
     TimeRange range() const override { return {.first = 0, .last = 99, .clean = -1, .is_whole = true}; }
-    Tensor alpha(const Tensor& t) const override { return 1 - t.to(at::kDouble) / 101; }
-    Tensor sigma(const Tensor& t) const override { return t.to(at::kDouble) / 101 + 1e-3; }
+    Tensor alpha(const Tensor& t) const override { return 1 - (t.to(at::kDouble) + 1) / 101; }
+    Tensor sigma(const Tensor& t) const override { return (t.to(at::kDouble) + 1) / 101; }
     Tensor network_input(const Tensor& x_t, const Tensor&) const override { return x_t.narrow(1, 0, 1); }
     Tensor network_time(const Tensor&) const override { return {}; }
   };

@@ -137,6 +137,16 @@ TEST_CASE("the error says which part of the estimate was not finite") {
   setting.fails({"image 0 is not finite after step 1 of 4", "the head's estimate is not finite in x0"});
 }
 
+TEST_CASE("an infinite estimate is refused, although a sampler may clip it to an image") {
+  Setting setting([](const Tensor& x_t) {
+    Estimate estimate = half_of(x_t);
+    estimate.x0_from_eps = at::full_like(x_t, std::numeric_limits<double>::infinity());
+    return estimate;
+  });
+  setting.sampler->change = [](std::size_t, const Tensor& x) { return x.nan_to_num(1, 1, -1); };
+  setting.fails({"image 0 is not finite after step 1 of 4", "the head's estimate is not finite in x0_from_eps"});
+}
+
 TEST_CASE("an estimate of a wrong shape is refused by name, not broadcast to images") {
   const auto with = [](auto&& change) {
     return Setting([change](const Tensor& x_t) {

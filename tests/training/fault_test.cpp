@@ -195,10 +195,36 @@ TEST_CASE("the taps that a backbone returns are those that were asked for, as it
   const auto says = [](const std::string& said, const std::string& words) {
     CHECK_MESSAGE(said.find(words) != std::string::npos, said);
   };
-  says(message("tap_name"), "forward_with_taps() returned the tap \"other\" where \"map\" was asked for");
+  says(message("tap_name"), "forward_with_taps() returned \"other\" where \"map\" was asked for");
   says(message("tap_twice"), "forward_with_taps() returned 2 taps; 1 were asked for");
   says(message("tap_shape"), "forward_with_taps() at the tap \"map\" returned Float [1, 3, 16, 16] on cpu; expected");
   says(message("tap_type"), "forward_with_taps() at the tap \"map\" returned Long [4, 3, 16, 16] on cpu; expected");
+}
+
+TEST_CASE("a backbone's taps and a head's predictions for metrics must have their form") {
+  const TemporaryFolder folder;
+  const auto message = [&](const std::string& name, const std::string& toml) {
+    return message_of_run(small_experiment(folder.path(), name, toml));
+  };
+  const std::string network = "[head.theta]\ntype = \"networks_broken/faulty_network\"\nfault = ";
+  const std::string aligned = "[head]\ntype = \"single\"\n[head.alignment]\nextractor = { type = \"pixels\" }\n";
+  std::string said = message("flat", aligned + network + "\"tap_flat\"\n");
+  CHECK_MESSAGE(said.find("networks_broken/faulty_network: taps() gives \"map\" the shape [3]") != std::string::npos,
+                said);
+  for (const auto& [fault, expected] :
+       {std::pair("detached_handles", "the parameter \"weight\" of module 'theta' requires no gradient"),
+        std::pair("tied", "the tensors \"theta.weight\" and \"theta.tied\" share their memory")}) {
+    said = message(fault, "[head]\ntype = \"single\"\n" + network + "\"" + fault + "\"\n");
+    CHECK_MESSAGE(said.find(expected) != std::string::npos, said);
+  }
+  said = message("empty", aligned + network + "\"tap_empty\"\n");
+  CHECK_MESSAGE(said.find("networks_broken/faulty_network: taps() names a tap \"\"") != std::string::npos, said);
+  said = message("channel", "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"one_channel\"\n" + network +
+                                "\"none\"\n[[metrics]]\ntype = \"l2\"\n");
+  CHECK_MESSAGE(said.find("networks_broken/faulty_head: ") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("metrics.evaluate() got a prediction [4, 1, 16, 16] and the target [4, 3, 16, 16]") !=
+                    std::string::npos,
+                said);
 }
 
 TEST_CASE("an error in the backward pass names the components whose code runs there") {

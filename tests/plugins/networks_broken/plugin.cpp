@@ -19,10 +19,28 @@ struct FaultyBackboneOptions {
   std::string change = "none";
 
   static void describe(Schema<FaultyBackboneOptions>& s) {
-    s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
-        .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
-                  "shared", "double_weights", "two_types", "throws", "tap_name", "tap_shape", "tap_type", "tap_twice",
-                  "changes_time", "changes_labels"});
+    s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.").choices({"none",
+                                                                                  "whole_t",
+                                                                                  "in_place",
+                                                                                  "single",
+                                                                                  "batch_statistics",
+                                                                                  "batch_dropout",
+                                                                                  "one_seed",
+                                                                                  "remembers",
+                                                                                  "shared",
+                                                                                  "double_weights",
+                                                                                  "two_types",
+                                                                                  "throws",
+                                                                                  "tap_name",
+                                                                                  "tap_shape",
+                                                                                  "tap_type",
+                                                                                  "tap_twice",
+                                                                                  "changes_time",
+                                                                                  "changes_labels",
+                                                                                  "tap_flat",
+                                                                                  "tap_empty",
+                                                                                  "detached_handles",
+                                                                                  "tied"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -35,7 +53,8 @@ class FaultyBackbone final : public Backbone {
   FaultyBackbone(const Options& options, const Spec& spec)
       : fault_(options.fault),
         change_(options.change),
-        tap_{"map", {spec.out_channels, spec.image.height, spec.image.width}} {
+        tap_{options.fault == "tap_empty" ? "" : "map", {spec.out_channels, spec.image.height, spec.image.width}} {
+    if (options.fault == "tap_flat") tap_.shape = {spec.out_channels};
     at::Generator generator = make_generator(is("one_seed") ? 0 : spec.seed);
     const auto add = [&](const char* name, at::IntArrayRef shape) {
       const auto type = is("double_weights") ? at::kDouble : at::kFloat;
@@ -48,7 +67,14 @@ class FaultyBackbone final : public Backbone {
     if (is("shared")) parameters_.emplace_back("again", weight_);
   }
 
-  NamedTensors parameters() const override { return parameters_; }
+  NamedTensors parameters() const override {
+    NamedTensors handles = parameters_;
+    if (is("detached_handles")) handles[0].second = weight_.detach();
+    return handles;
+  }
+  NamedTensors buffers() const override {
+    return is("tied") ? NamedTensors{{"tied", weight_.detach()[0]}} : NamedTensors();
+  }
   void train(bool on) override { training_ = on; }
 
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
@@ -108,9 +134,11 @@ struct FaultyHeadOptions {
   static void describe(Schema<FaultyHeadOptions>& s) {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
-        .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
-                  "forgets_dropout", "own_weight", "statistic", "nan_statistic", "gate_alone", "remembers", "in_place",
-                  "other_sampling", "running_mean", "counts", "backward", "data"});
+        .choices({"none",       "other_eps",       "two_names",      "half",
+                  "own_seed",   "forgets_classes", "forgets_labels", "forgets_dropout",
+                  "own_weight", "statistic",       "nan_statistic",  "gate_alone",
+                  "remembers",  "in_place",        "other_sampling", "running_mean",
+                  "counts",     "backward",        "data",           "one_channel"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -152,7 +180,8 @@ class FaultyHead final : public CascadeHead {
     if (is("backward")) error.sum().backward({}, /*keep_graph=*/true);
     if (is("data")) batch.eps.data().mul_(0.5);
     Losses losses;
-    losses.terms = metrics.evaluate(estimate.x0_from_eps, batch, "theta");
+    const Tensor& image = estimate.x0_from_eps;
+    losses.terms = metrics.evaluate(is("one_channel") ? image.narrow(1, 0, 1) : image, batch, "theta");
     if (is("own_weight")) losses.terms.front().weight *= 2;
     losses.terms.push_back({"eps", error, 1.0, "theta"});
     if (is("two_names")) losses.terms.push_back({"eps", error * error, 1.0, "theta"});
