@@ -204,6 +204,7 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
 std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& component) {
   constexpr std::int64_t kMostTimes = 100000;
   constexpr double kCleanTolerance = 1e-4;
+  constexpr double kMostWholeTimes = 1e7, kLargestTime = 1e30;  // each in memory; within float32
   auto schedule = std::make_shared<AttributedSchedule>(component);
   const auto [first, last, clean, is_whole] = schedule->range();
   const bool goes_one_way =
@@ -213,6 +214,15 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
     component.fail(text("its times do not go one way from the clean image at ", number(clean), " over the first at ",
                         number(first), " to the last at ", number(last),
                         is_whole ? ", all of them whole and rising" : ""));
+  }
+  const double most = is_whole ? kMostWholeTimes : kLargestTime;
+  if (std::max({std::abs(first), std::abs(last), std::abs(clean)}) > most) {
+    component.fail(text("its times reach from ", number(clean), " to ", number(last), "; expected at most ",
+                        number(most), is_whole ? " whole ones" : ""));
+  }
+  if (is_whole && first != 0) {
+    component.fail(text("its whole times begin at ", number(first), "; expected 0, from which samplers and timestep ",
+                        "samplers count them"));
   }
   const std::int64_t count = is_whole ? std::min(schedule->num_train_timesteps(), kMostTimes) : 1001;
   const Tensor t = at::linspace(first, last, count, at::kDouble);

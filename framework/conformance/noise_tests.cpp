@@ -32,6 +32,7 @@ void range_is_sound(const Subject& subject) {
   require(!is_whole || (first == std::floor(first) && last == std::floor(last)), "is_whole, but the ends are not");
   require(!is_whole || first <= last, text("the whole times fall from first = ", number(first),
                                            " to last = ", number(last), "; expected first <= last"));
+  require(!is_whole || first == 0, text("the whole times begin at ", number(first), "; expected 0"));
   const NoiseLevel level = schedule->level(clean);
   require(std::abs(level.alpha - 1) <= 1e-12 && std::abs(level.sigma) <= 1e-12,
           text("at the clean image alpha is ", number(level.alpha), " and sigma ", number(level.sigma),

@@ -199,6 +199,37 @@ TEST_CASE("a path whose whole times decrease is refused by name") {
                        doctest::Contains("mine/path: its times do not go one way"), PluginError);
 }
 
+TEST_CASE("whole times that do not begin at 0 are refused by name") {
+  class FromOne final : public NoiseScheduler {
+   public:
+    TimeRange range() const override { return {.first = 1, .last = 100, .clean = 0, .is_whole = true}; }
+    Tensor alpha(const Tensor& t) const override { return 1 - t.to(at::kDouble) / 101; }
+    Tensor sigma(const Tensor& t) const override { return t.to(at::kDouble) / 101; }
+  };
+  CHECK_THROWS_WITH_AS(checked_schedule({std::make_shared<FromOne>(), {"mine/path", {}}}),
+                       doctest::Contains("mine/path: its whole times begin at 1.0; expected 0"), PluginError);
+}
+
+TEST_CASE("times beyond memory or float32 are refused by name") {
+  class Long final : public NoiseScheduler {
+   public:
+    Long(double last, bool is_whole) : last_(last), is_whole_(is_whole) {}
+    TimeRange range() const override {
+      return {.first = 0, .last = last_, .clean = is_whole_ ? -1.0 : 0.0, .is_whole = is_whole_};
+    }
+    Tensor alpha(const Tensor& t) const override { return 1 - (t.to(at::kDouble) + 1) / (last_ + 2); }
+    Tensor sigma(const Tensor& t) const override { return (t.to(at::kDouble) + 1) / (last_ + 2); }
+
+   private:
+    double last_;
+    bool is_whole_;
+  };
+  for (const auto& [last, is_whole] : {std::pair(1e9, true), std::pair(1e300, false)}) {
+    CHECK_THROWS_WITH_AS(checked_schedule({std::make_shared<Long>(last, is_whole), {"mine/path", {}}}),
+                         doctest::Contains("mine/path: its times reach from "), PluginError);
+  }
+}
+
 TEST_CASE("a schedule is float64 whatever the type of t, and begins at the clean image") {
   class Path final : public NoiseScheduler {
    public:
