@@ -84,6 +84,33 @@ void computes_in_double(const Subject& subject) {
   require_image(network->forward(x, times().to(at::kDouble), {}), x, kChannels, "with state and images in double, ");
 }
 
+void hands_out_its_taps(const Subject& subject) {
+  const auto network = backbone(subject);
+  perturb(*network, subject.seed());
+  network->train(false);
+  const std::vector<TapInfo> taps = network->taps();
+  std::vector<std::string> names;
+  for (const TapInfo& tap : taps) names.push_back(tap.name);
+  if (names.empty()) throw Skip("it has no taps");
+  const Tensor x = images(1).requires_grad_(true);
+  const BackboneOutput output = network->forward_with_taps(x, times(), {}, names);
+  require(at::allclose(output.sample, network->forward(x, times(), {}), 1e-4, 1e-5),
+          "forward_with_taps() gives another image than forward()");
+  require(output.taps.size() == names.size(),
+          text("asked for ", names.size(), " taps it returned ", output.taps.size()));
+  for (std::size_t i = 0; i < taps.size(); ++i) {
+    const auto& [name, feature] = output.taps[i];
+    std::vector<std::int64_t> expected{kBatch};
+    expected.insert(expected.end(), taps[i].shape.begin(), taps[i].shape.end());
+    require(name == names[i], text("asked for the tap ", quoted(names[i]), " it returned ", quoted(name)));
+    require(feature.defined() && feature.sizes() == at::IntArrayRef(expected),
+            text("the tap ", quoted(name), " is not of the shape that taps() declares, ", at::IntArrayRef(expected)));
+    require(feature.is_floating_point() && feature.isfinite().all().item<bool>(),
+            text("the tap ", quoted(name), " is not finite"));
+    require(feature.requires_grad(), text("no gradient flows through the tap ", quoted(name)));
+  }
+}
+
 void gives_every_parameter_a_gradient(const Subject& subject) {
   const auto network = backbone(subject);
   perturb(*network, subject.seed());
@@ -236,6 +263,7 @@ Suite requirements() {
   const auto kind = Backbone::kind;
   return suite<Backbone, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
                                     {kind, "leaves_its_conditions", false, leaves_its_conditions},
+                                    {kind, "hands_out_its_taps", false, hands_out_its_taps},
                                     {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
                                     {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
                                     {kind, "starts_from_its_seed", false, starts_from_its_seed},

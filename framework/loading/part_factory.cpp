@@ -59,6 +59,10 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
     return guarded(x, t, condition,
                    [&] { return checked("forward()", module().call(&Backbone::forward, x, t, condition), x); });
   }
+  void train(bool on) override {
+    is_training_ = on;
+    AttributedModuleOf::train(on);
+  }
   std::vector<TapInfo> taps() const override {
     std::vector<TapInfo> taps = module().call(&Backbone::taps);
     std::set<std::string> names;
@@ -100,7 +104,11 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
     std::vector<Tensor> of_images{x};
     for (const auto& [name, extra] : condition.extras) of_images.push_back(extra);
     const Untouched large(std::move(of_images), Untouched::Compared::versions);
+    const Untouched own(is_training_ ? std::vector<Tensor>() : handles(), Untouched::Compared::versions);
     auto result = work();
+    if (!own.is_untouched()) {
+      module().fail("it changed its parameters or buffers outside of training, so that sampling would change the run");
+    }
     small.check(module(), "the times, labels or augmentations");
     large.check(module(), "the images or extras");
     return result;
@@ -113,7 +121,16 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
     return output;
   }
 
+  const std::vector<Tensor>& handles() const {
+    if (handles_.empty()) {
+      for (const auto& [name, tensor] : state(*module().object())) handles_.push_back(tensor);
+    }
+    return handles_;
+  }
+
   std::int64_t out_channels_;
+  bool is_training_ = true;
+  mutable std::vector<Tensor> handles_;  ///< of parameters and buffers
 };
 
 class MetricPart final : public AttributedModuleOf<MetricLoss> {

@@ -186,6 +186,8 @@ TEST_CASE("a network that breaks its contract fails the test of that clause") {
   };
   faulty("whole_t", "depends_on_time_and_labels", "does not depend on the fraction of t");
   faulty("in_place", "keeps_the_shape_contract", "it changed the images it was given");
+  faulty("tap_shape", "hands_out_its_taps", "is not of the shape that taps() declares");
+  faulty("tap_name", "hands_out_its_taps", "asked for the tap \"map\" it returned \"other\"");
   faulty("changes_time", "leaves_its_conditions", "it changed the times it was given");
   faulty("changes_labels", "leaves_its_conditions", "it changed the labels it was given");
   faulty("single", "computes_in_double", "it returned Float for Double");

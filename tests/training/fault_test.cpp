@@ -217,6 +217,10 @@ TEST_CASE("a backbone's taps and a head's predictions for metrics must have thei
     said = message(fault, "[head]\ntype = \"single\"\n" + network + "\"" + fault + "\"\n");
     CHECK_MESSAGE(said.find(expected) != std::string::npos, said);
   }
+  said = message_of_run(small_experiment(folder.path(), "sampled",
+                                         "[head]\ntype = \"single\"\n" + network + "\"changes_weights\"\n",
+                                         {"log.sample_count=4", "log.sample_every_images=8"}));
+  CHECK_MESSAGE(said.find("it changed its parameters or buffers outside of training") != std::string::npos, said);
   said = message("empty", aligned + network + "\"tap_empty\"\n");
   CHECK_MESSAGE(said.find("networks_broken/faulty_network: taps() names a tap \"\"") != std::string::npos, said);
   said = message("channel", "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"one_channel\"\n" + network +

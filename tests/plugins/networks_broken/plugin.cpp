@@ -19,28 +19,30 @@ struct FaultyBackboneOptions {
   std::string change = "none";
 
   static void describe(Schema<FaultyBackboneOptions>& s) {
-    s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.").choices({"none",
-                                                                                  "whole_t",
-                                                                                  "in_place",
-                                                                                  "single",
-                                                                                  "batch_statistics",
-                                                                                  "batch_dropout",
-                                                                                  "one_seed",
-                                                                                  "remembers",
-                                                                                  "shared",
-                                                                                  "double_weights",
-                                                                                  "two_types",
-                                                                                  "throws",
-                                                                                  "tap_name",
-                                                                                  "tap_shape",
-                                                                                  "tap_type",
-                                                                                  "tap_twice",
-                                                                                  "changes_time",
-                                                                                  "changes_labels",
-                                                                                  "tap_flat",
-                                                                                  "tap_empty",
-                                                                                  "detached_handles",
-                                                                                  "tied"});
+    s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
+        .choices({"none",
+                  "whole_t",
+                  "in_place",
+                  "single",
+                  "batch_statistics",
+                  "batch_dropout",
+                  "one_seed",
+                  "remembers",
+                  "shared",
+                  "double_weights",
+                  "two_types",
+                  "throws",
+                  "tap_name",
+                  "tap_shape",
+                  "tap_type",
+                  "tap_twice",
+                  "changes_time",
+                  "changes_labels",
+                  "tap_flat",
+                  "tap_empty",
+                  "changes_weights",
+                  "detached_handles",
+                  "tied"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -81,6 +83,7 @@ class FaultyBackbone final : public Backbone {
     testing::meddle(change_);
     if (is("throws")) throw std::runtime_error("the backbone gave up");
     if (is("in_place")) Tensor(x.detach()).mul_(0.5);
+    if (is("changes_weights") && !training_) weight_.detach().add_(0.01);
     if (is("changes_time")) Tensor(t).mul_(0.5);
     if (is("changes_labels") && condition.labels.defined()) Tensor(condition.labels).zero_();
     const Tensor time = is("whole_t") ? t.floor() : t;
@@ -98,9 +101,7 @@ class FaultyBackbone final : public Backbone {
     return is("single") ? y.to(at::kFloat) : y;
   }
 
-  std::vector<TapInfo> taps() const override {
-    return fault_.starts_with("tap_") ? std::vector<TapInfo>{tap_} : std::vector<TapInfo>();
-  }
+  std::vector<TapInfo> taps() const override { return {tap_}; }
 
   BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
                                    const std::vector<std::string>& names) override {
