@@ -85,6 +85,19 @@ name = "p10"
 sigma_rel = 0.1
 )";
 
+/// Files without metadata at 8 and 16 images, each with one tensor.
+std::vector<EmaSnapshot> two_snapshots(const std::filesystem::path& folder, const Tensor& values) {
+  std::vector<EmaSnapshot> snapshots;
+  for (const int images : {8, 16}) {
+    EmaSnapshot snapshot{folder / std::to_string(images)};
+    snapshot.images = images;
+    snapshot.sigma_rel = 0.1;
+    write_safetensors(snapshot.path, {{"theta.bias", values}});
+    snapshots.push_back(snapshot);
+  }
+  return snapshots;
+}
+
 }  // namespace
 
 TEST_CASE("gamma and sigma_rel are inverses of each other, and agree with EDM2's numbers") {
@@ -196,29 +209,15 @@ TEST_CASE("an average made after training from snapshots equals the one made dur
 
 TEST_CASE("snapshots whose combination is not finite are refused") {
   const TemporaryFolder folder;
-  std::vector<EmaSnapshot> snapshots;
-  for (const int images : {8, 16}) {
-    EmaSnapshot snapshot{folder.path() / std::to_string(images)};
-    snapshot.images = images;
-    snapshot.sigma_rel = 0.1;
-    const Tensor values = at::full({2}, std::numeric_limits<float>::infinity());
-    write_safetensors(snapshot.path, {{"theta.bias", values}});
-    snapshots.push_back(snapshot);
-  }
+  const Tensor values = at::full({2}, std::numeric_limits<float>::infinity());
+  const std::vector<EmaSnapshot> snapshots = two_snapshots(folder.path(), values);
   CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.08, 16),
                        doctest::Contains("values in theta.bias that are not finite"), Error);
 }
 
 TEST_CASE("snapshots without a checksum are counted, and refused after one with it") {
   const TemporaryFolder folder;
-  std::vector<EmaSnapshot> snapshots;
-  for (const int images : {8, 16}) {
-    EmaSnapshot snapshot{folder.path() / std::to_string(images)};
-    snapshot.images = images;
-    snapshot.sigma_rel = 0.1;
-    write_safetensors(snapshot.path, {{"theta.bias", at::ones({2})}});
-    snapshots.push_back(snapshot);
-  }
+  const std::vector<EmaSnapshot> snapshots = two_snapshots(folder.path(), at::ones({2}));
   CHECK(reconstruct_ema(snapshots, 0.1, 16).unchecked == 2);
   write_checked_tensors(snapshots[0].path, {{"theta.bias", at::ones({2})}}, {{"images", "8"}, {"sigma_rel", "0.1"}});
   CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.1, 16), doctest::Contains("records nothing, unlike earlier ones"),
