@@ -21,6 +21,7 @@
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
+#include "framework/support/shell_word.h"
 #include "framework/training/effect.h"
 
 namespace casdm {
@@ -135,6 +136,7 @@ int check(const po::variables_map& parsed) {
   if (!as_json) {
     std::cout << values(parsed, "file").front() << " is valid\n";
     for (const auto& [key, type] : types) std::cout << "  " << key << ": " << type.as_string() << '\n';
+    std::cout << "To create them and see whether they fit together, add --cost or use `casdm train --dry-run`.\n";
     std::cout.flush();
   }
   return has_cost ? run_in_framework("casdm_cost_command", cost_arguments(parsed)) : 0;
@@ -173,6 +175,10 @@ void init(const po::variables_map& parsed) {
     }
   }
   write_result(starter_experiment(schema_of<Experiment>(), catalog_for(Value(), parsed), chosen), parsed);
+  if (parsed.count("out") > 0) {
+    std::cerr << "Whether its components fit together: casdm train " << shell_word(values(parsed, "out").front())
+              << " --dry-run\n";
+  }
 }
 
 void schema(const po::variables_map& parsed) {

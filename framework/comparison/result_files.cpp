@@ -113,20 +113,25 @@ void write_results(const fs::path& folder, const Comparison& comparison, const s
   refuse_other_results(folder, comparison, command, replaced);
   fs::create_directories(folder);
   remove_leftovers(folder);
-  const std::map<std::string, std::string> contents = {{"results.csv", csv_of(comparison, all)},
-                                                       {"results.json", json_of(comparison, all)},
-                                                       {"results.md", markdown_of(comparison, chosen)},
-                                                       {"results.tex", latex_of(comparison, chosen)}};
+  std::map<std::string, std::string> contents = {{"results.csv", csv_of(comparison, all)},
+                                                 {"results.json", json_of(comparison, all)},
+                                                 {"results.md", markdown_of(comparison, chosen)},
+                                                 {"results.tex", latex_of(comparison, chosen)}};
   Value sums{Value::Table{}};
   for (const auto& [name, content] : contents) sums.set(name, sha256(content));
   const std::vector<std::string> runs = runs_of(comparison, folder);
   sums.set(kRuns, Value::Array(runs.begin(), runs.end()));
-  // The record is removed first: if the program is killed here, its own files must not look as if somebody changed
-  // them.
+  contents[kSums] = to_json(sums, 2) + "\n";
+  std::map<std::string, AtomicFile> files;
+  for (const auto& [name, content] : contents) files.try_emplace(name, folder / name).first->second.write(content);
+  // The record is removed first and comes back last: if the program is killed here, its own files must not look as if
+  // somebody changed them.
   std::error_code ignored;
   fs::remove(folder / kSums, ignored);
-  for (const auto& [name, content] : contents) write_file(folder / name, content);
-  write_file(folder / kSums, to_json(sums, 2) + "\n");
+  for (auto& [name, file] : files) {
+    if (name != kSums) file.commit();
+  }
+  files.at(kSums).commit();
 }
 
 }  // namespace casdm

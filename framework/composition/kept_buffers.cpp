@@ -5,6 +5,7 @@
 #include <set>
 
 #include "casdm/text.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -20,6 +21,7 @@ bool has_elements_of_its_own(const Tensor& tensor) {
 std::string fault_of_handle(const std::string& name, const Tensor& tensor) {
   if (name.empty()) return "it has a tensor without a name";
   const std::string what = text("its tensor ", quoted(name));
+  if (!is_displayable(name)) return what + " has a name with characters that are not printable or not UTF-8";
   if (!tensor.defined()) return what + " is undefined";
   if (tensor.layout() != at::kStrided) return what + " is not dense, so no checkpoint can hold it";
   if (tensor.is_complex()) return text(what, " is ", tensor.scalar_type(), ", which no checkpoint can hold");

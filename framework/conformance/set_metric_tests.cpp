@@ -220,10 +220,16 @@ void repeats_itself(const Subject& subject) {
   const NamedTensors generated = set.state(*metric);
   const NamedTensors reference = reference_of(*metric, count);
   std::vector<Tensor> before;
-  for (const auto& [name, tensor] : generated) before.push_back(tensor.clone());
+  for (const NamedTensors* state : {&generated, &reference}) {
+    for (const auto& [name, tensor] : *state) before.push_back(tensor.clone());
+  }
   const std::vector<Score> first = metric->compare(generated, reference);
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    require(at::equal(before[i], generated[i].second), text("compare changes ", generated[i].first, " of the state"));
+  auto old = before.begin();
+  for (const NamedTensors* state : {&generated, &reference}) {
+    for (const auto& [name, tensor] : *state) {
+      require(at::equal(*old++, tensor),
+              text("compare changes ", name, " of the state of the ", state == &reference ? "reference" : "images"));
+    }
   }
   Features(4, count, 1).state(*metric);
   require_same(first, metric->compare(generated, reference), "after another set,");

@@ -242,9 +242,42 @@ Value Judges::identity() const {
   return result;
 }
 
+namespace {
+
+std::vector<std::string> names_of(const NamedTensors& state) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : state) names.push_back(name);
+  return names;
+}
+
+/// Fails unless `state`, which `call` returned or changed, can be saved.
+void check_state(const JudgeMetric& metric, const char* call, const NamedTensors& state) {
+  if (state.empty()) metric.metric.fail(text(call, " left a state without tensors; expected at least one"));
+  for (const auto& [name, tensor] : state) {
+    if (tensor.defined() && tensor.is_cpu() && tensor.layout() == at::kStrided) continue;
+    metric.metric.fail(text(call, " left ", quoted(name), " in the state ",
+                            tensor.defined() ? "sparse or on a device" : "undefined",
+                            "; expected a tensor on the CPU"));
+  }
+}
+
+NamedTensors started(const JudgeMetric& metric) {
+  NamedTensors state = metric.metric.call(&SetMetric::start);
+  check_state(metric, "start()", state);
+  return state;
+}
+
+std::vector<Tensor> tensors_of(const NamedTensors& state) {
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : state) tensors.push_back(tensor);
+  return tensors;
+}
+
+}  // namespace
+
 SetState Judges::start() const {
   SetState set;
-  for (const JudgeMetric& metric : metrics_) set.metrics.push_back(metric.metric.call(&SetMetric::start));
+  for (const JudgeMetric& metric : metrics_) set.metrics.push_back(started(metric));
   return set;
 }
 
@@ -312,8 +345,14 @@ void Judges::update(SetState& set, const Tensor& images, std::int64_t first, con
       if (!is_of_network(i)) continue;
       batch.features = checked_feature(judges_[metrics_[i].judge], found, images.size(0), first);
       const Untouched given({batch.features});
+      const std::vector<std::string> names = names_of(set.metrics[i]);
       metrics_[i].metric.call(&SetMetric::update, set.metrics[i], batch);
       given.check(metrics_[i].metric, "features");
+      check_state(metrics_[i], "update()", set.metrics[i]);
+      const std::vector<std::string> now = names_of(set.metrics[i]);
+      if (now == names) continue;
+      metrics_[i].metric.fail(
+          text("update() left a state of ", join(now, ", "), "; start() has ", join(names, ", "), " in this order"));
     }
   }
   set.images += images.size(0);
@@ -338,9 +377,13 @@ std::vector<JudgedScore> Judges::compare(const SetState& generated, const SetSta
   for (std::size_t i = 0; i < metrics_.size(); ++i) {
     const JudgeMetric& metric = metrics_[i];
     if (metric.info.needs_reference && reference.metrics[i].empty()) continue;
-    const NamedTensors none = metric.info.needs_reference ? NamedTensors{} : metric.metric.call(&SetMetric::start);
-    const std::vector<Score> scores =
-        metric.metric.call(&SetMetric::compare, generated.metrics[i], none.empty() ? reference.metrics[i] : none);
+    const NamedTensors none = metric.info.needs_reference ? NamedTensors{} : started(metric);
+    const NamedTensors& other = none.empty() ? reference.metrics[i] : none;
+    const Untouched sets(tensors_of(generated.metrics[i]), Untouched::Compared::versions);
+    const Untouched references(tensors_of(other), Untouched::Compared::versions);
+    const std::vector<Score> scores = metric.metric.call(&SetMetric::compare, generated.metrics[i], other);
+    sets.check(metric.metric, "the state of the images");
+    references.check(metric.metric, "the state of the reference");
     if (scores.size() != metric.info.scores.size()) {
       metric.metric.fail(
           text("compare() returned ", scores.size(), " scores; it declares ", metric.info.scores.size()));

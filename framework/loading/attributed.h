@@ -69,10 +69,16 @@ class AttributedSchedule final : public NoiseScheduler {
   Tensor time_at(const Tensor& log_snr) const override { return like("time_at", log_snr, &NoiseScheduler::time_at); }
   Tensor previous(const Tensor& t) const override { return like("previous", t, &NoiseScheduler::previous); }
   Tensor network_time(const Tensor& t) const override {
-    return real("network_time", like("network_time", t, &NoiseScheduler::network_time));
+    Tensor result = like("network_time", t, &NoiseScheduler::network_time);
+    // Whole times may stay whole: networks get them in the type of the images.
+    if (!result.is_complex() && result.scalar_type() != at::kBool) return result;
+    schedule_.fail(text("network_time() returned ", at::toString(result.scalar_type()), "; expected real numbers"));
   }
   Tensor network_input(const Tensor& x_t, const Tensor& t) const override {
-    return real("network_input", like("network_input", x_t, &NoiseScheduler::network_input, t));
+    Tensor result = like("network_input", x_t, &NoiseScheduler::network_input, t);
+    if (result.scalar_type() == x_t.scalar_type()) return result;
+    schedule_.fail(text("network_input() returned ", at::toString(result.scalar_type()), " for images of type ",
+                        at::toString(x_t.scalar_type()), "; expected their type"));
   }
   double prior_std() const override { return schedule_.call(&NoiseScheduler::prior_std); }
 
@@ -94,12 +100,6 @@ class AttributedSchedule final : public NoiseScheduler {
     if (result.scalar_type() == at::kDouble) return result;
     schedule_.fail(text(name, "() returned ", at::toString(result.scalar_type()), " for t of type ",
                         at::toString(t.scalar_type()), "; expected float64"));
-  }
-
-  /// Whole times may stay whole: networks get them in the type of the images.
-  Tensor real(const char* name, Tensor result) const {
-    if (!result.is_complex() && result.scalar_type() != at::kBool) return result;
-    schedule_.fail(text(name, "() returned ", at::toString(result.scalar_type()), "; expected real numbers"));
   }
 
   Component<NoiseScheduler> schedule_;

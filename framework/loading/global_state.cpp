@@ -71,6 +71,9 @@ struct ProcessState {
   caffe2::TypeMeta dtype = c10::get_default_dtype();
   int threads = at::get_num_threads();
   bool is_deterministic = at::globalContext().deterministicAlgorithms();
+  std::array<bool, 4> libraries = {at::globalContext().userEnabledMkldnn(), at::globalContext().userEnabledCuDNN(),
+                                   at::globalContext().benchmarkCuDNN(), at::globalContext().deterministicCuDNN()};
+  at::Float32MatmulPrecision products = at::globalContext().float32MatmulPrecision();
   at::mt19937 engine;
   std::array<struct sigaction, kSignals.size()> handlers{};
   std::string folder;
@@ -146,6 +149,19 @@ std::string restored(const ProcessState& before) {
                                                    at::globalContext().deterministicAlgorithmsWarnOnly());
     return text("the use of deterministic algorithms, now ", now.is_deterministic ? "on" : "off");
   }
+  if (now.libraries != before.libraries) {
+    at::Context& context = at::globalContext();
+    context.setUserEnabledMkldnn(before.libraries[0]);
+    context.setUserEnabledCuDNN(before.libraries[1]);
+    context.setBenchmarkCuDNN(before.libraries[2]);
+    context.setDeterministicCuDNN(before.libraries[3]);
+    return "the use of oneDNN or cuDNN";
+  }
+  if (now.products != before.products) {
+    constexpr std::array kNames = {"highest", "high", "medium"};
+    at::globalContext().setFloat32MatmulPrecision(kNames.at(static_cast<std::size_t>(before.products)));
+    return "the precision of float32 matrix products";
+  }
   if (!is_same(now.engine, before.engine)) {
     at::Generator generator = at::detail::getDefaultCPUGenerator();
     const std::lock_guard lock(generator.mutex());
@@ -192,7 +208,9 @@ void end_watch(const char* component) {
   if (change.empty() && watch.process) change = restored(*watch.process);
   if (change.empty()) return;
   const std::lock_guard lock(g_mutex);
-  if (g_change.empty()) g_change = text("the component '", component, "' changed ", change);
+  const std::string who =
+      component != nullptr ? text("the component '", component, "'") : "a component's code that ran in a backward pass";
+  if (g_change.empty()) g_change = text(who, " changed ", change);
 }
 
 void require_unchanged_state() {

@@ -92,7 +92,9 @@ void fail_locked(const std::vector<std::string>& problems) {
   if (problems.empty()) return;
   throw PluginError(text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
                          "\nIf they are what you want, replace all of [[plugins.lock]] by what `casdm plugins lock "
-                         "--config FILE` prints"));
+                         "--config FILE` prints. The lock of a run stays: to judge it with more plugins, write "
+                         "[evaluate] and what the command prints for the run's config.toml into a file, and evaluate "
+                         "with --config and that file"));
 }
 
 void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, const PluginCatalog& catalog) {

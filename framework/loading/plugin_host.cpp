@@ -20,6 +20,7 @@
 #include "framework/loading/child_process.h"
 #include "framework/loading/crash_message.h"
 #include "framework/loading/dependencies.h"
+#include "framework/loading/global_state.h"
 #include "framework/loading/load_record.h"
 #include "framework/loading/lock.h"
 #include "framework/loading/origins.h"
@@ -121,11 +122,15 @@ const dll::shared_library& open_checked(const FoundPlugin& plugin, const std::ve
 PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   PluginDescription description;
   try {
-    const dll::shared_library& library = open_checked(plugin, lock);
-    remember_code(library.native(),
-                  immortal(printable(text(plugin.description.info.id, " (", plugin.path.string(), ")"))),
-                  plugin.origin == kInstalledOrigin);
-    description = describe_plugin(entry_of(library, plugin.path));
+    {
+      const RunningComponent running(immortal(plugin.description.info.id));
+      const dll::shared_library& library = open_checked(plugin, lock);
+      remember_code(library.native(),
+                    immortal(printable(text(plugin.description.info.id, " (", plugin.path.string(), ")"))),
+                    plugin.origin == kInstalledOrigin);
+      description = describe_plugin(entry_of(library, plugin.path));
+    }
+    require_unchanged_state();
   } catch (const PluginError&) {
     throw;
   } catch (const std::exception& error) {
@@ -234,13 +239,15 @@ std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::stri
     throw PluginError(
         text(plugin.path.string(), " cannot create the ", kind, " '", config.type, "' that its note lists"));
   }
-  const char* previous = set_running(immortal(config.type));
   try {
-    std::shared_ptr<void> made = component->make(config.table, spec);
-    set_running(previous);
+    std::shared_ptr<void> made;
+    {
+      const RunningComponent running(immortal(config.type));
+      made = component->make(config.table, spec);
+    }
+    require_unchanged_state();
     return made;
   } catch (...) {
-    set_running(previous);
     throw_attributed(config, "could not be created");
   }
 }

@@ -117,7 +117,11 @@ class FiniteImages {
 class Trajectory {
  public:
   Trajectory(const Model& model, const GenerateOptions& options)
-      : model_(model), sampler_(model.sampler), options_(options), noise_(options) {
+      : model_(model),
+        sampler_(model.sampler),
+        options_(options),
+        noise_(options),
+        weights_(handles_of(model), Untouched::Compared::versions) {
     for (const NamedModule& module : model.modules) module.module->train(false);
     sampler_.call(&Sampler::start);
     plan_ = checked_plan(sampler_, model.schedule->range());
@@ -151,15 +155,27 @@ class Trajectory {
     if (plan_[i].needs_noise) input_.noise = noise_.next();
     Tensor next = checked_images(sampler_, sampler_.call(&Sampler::step, input_), images_, "step()");
     given.check(sampler_, "the images x_t");
+    if (!weights_.is_untouched()) {
+      model_.head.fail("its networks' parameters or buffers were changed by sampling, which may be part of a training");
+    }
     images_ = std::move(next);
     require_unchanged_state();
   }
 
  private:
+  static std::vector<Tensor> handles_of(const Model& model) {
+    std::vector<Tensor> handles;
+    for (const NamedModule& module : model.modules) {
+      for (const auto& [name, tensor] : state(*module.module)) handles.push_back(tensor);
+    }
+    return handles;
+  }
+
   const Model& model_;
   const Component<Sampler>& sampler_;
   const GenerateOptions& options_;
   ImageNoise noise_;
+  Untouched weights_;  ///< and buffers
   std::vector<SampleStep> plan_;
   Condition condition_;
   Tensor images_;

@@ -69,7 +69,9 @@ Optimizer::Spec small_stand_ins(const Optimizer::Spec& spec) {
 std::vector<std::string> left_as_they_are(const Component<Optimizer>& optimizer, const Optimizer::Spec& spec) {
   const at::NoGradGuard no_grad;
   const Tensor before = spec.weights.clone();
+  const HeldTensors held(spec);
   optimizer.call(&Optimizer::step, OptimizerStep{1.0});
+  held.check(optimizer);
   std::vector<std::string> names;
   for (const OptimizedParameter& parameter : spec.parameters) {
     const std::int64_t count = parameter.weight.numel();
@@ -77,6 +79,27 @@ std::vector<std::string> left_as_they_are(const Component<Optimizer>& optimizer,
     if (count > 0 && at::equal(part(before), part(spec.weights))) names.push_back(parameter.name);
   }
   return names;
+}
+
+HeldTensors::HeldTensors(const Optimizer::Spec& spec) {
+  const auto add = [this](const std::string& name, const Tensor& tensor) {
+    if (tensor.defined()) tensors_.push_back({name, tensor, tensor.const_data_ptr(), tensor.sizes().vec()});
+  };
+  add("weights", spec.weights);
+  add("gradients", spec.gradients);
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    add("weight of " + parameter.name, parameter.weight);
+    add("gradient of " + parameter.name, parameter.gradient);
+  }
+}
+
+void HeldTensors::check(const Component<Optimizer>& optimizer) const {
+  for (const Held& held : tensors_) {
+    const bool is_same = held.tensor.const_data_ptr() == held.memory && held.tensor.sizes() == held.sizes;
+    if (is_same) continue;
+    optimizer.fail(text("a step gives its tensor \"", held.name, "\" other memory or another shape, so that it would ",
+                        "train nothing; change the values of the tensors in place, as by copy_() or sub_()"));
+  }
 }
 
 Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptions& options, const std::string& module,

@@ -20,6 +20,26 @@ Optimizer::Spec flat_parameters(const NamedTensors& parameters, c10::Device devi
 /// Throws ConfigError if there is a table [optimizer.MODULE] for a module that the head does not have.
 void check_module_names(const OptimizerOptions& options, const std::vector<NamedModule>& modules);
 
+/// The tensors that an optimizer was given: it changes their values, never the tensors.
+class HeldTensors {
+ public:
+  HeldTensors() = default;
+  explicit HeldTensors(const Optimizer::Spec& spec);
+
+  /// Throws PluginError if one has other memory or another shape now: what the optimizer writes there trains nothing.
+  void check(const Component<Optimizer>& optimizer) const;
+
+ private:
+  struct Held {
+    std::string name;
+    Tensor tensor;
+    const void* memory;
+    std::vector<std::int64_t> sizes;
+  };
+
+  std::vector<Held> tensors_;
+};
+
 /// The optimizer that [optimizer] chooses for `module`, over the tensors of `spec`.
 ///
 /// Before that, another instance takes a step on small CPU stand-ins of the parameters with the same names and roles.
@@ -30,7 +50,8 @@ Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptio
 /// Such stand-ins, with random weights and gradients.
 Optimizer::Spec small_stand_ins(const Optimizer::Spec& spec);
 
-/// The parameters whose weights one step of `optimizer` leaves unchanged.
+/// The parameters whose weights one step of `optimizer` leaves unchanged. Throws PluginError if the step replaces
+/// tensors of `spec`.
 std::vector<std::string> left_as_they_are(const Component<Optimizer>& optimizer, const Optimizer::Spec& spec);
 
 }  // namespace casdm

@@ -82,8 +82,13 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
   }
   for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(own_.weights.clone());
   if (!is_trainable() || (is_divided() && own_.parameters.empty())) return;
+  take_optimizer(make_optimizer);
+}
+
+void ModuleState::take_optimizer(const MakeOptimizer& make_optimizer) {
   optimizer_ = make_optimizer(own_);
   optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
+  held_ = HeldTensors(own_);
 }
 
 void ModuleState::begin_sharing() {
@@ -143,6 +148,25 @@ std::int64_t ModuleState::gradient_changes() const {
   return flat_.gradients._version() + std::count_if(parameters_.begin(), parameters_.end(), is_ungathered);
 }
 
+std::string ModuleState::untrained_parameter() const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Tensor& parameter = parameters_[i];
+    const OptimizedParameter& flat = flat_.parameters[i];
+    const char* change = nullptr;
+    if (!parameter.requires_grad()) {
+      change = "no longer requires a gradient";
+    } else if (parameter.const_data_ptr() != flat.weight.const_data_ptr()) {
+      change = "has other memory";
+    } else if (is_apart_ ? parameter.grad().defined()
+                         : !parameter.grad().defined() ||
+                               parameter.grad().const_data_ptr() != flat.gradient.const_data_ptr()) {
+      change = "has another gradient";
+    }
+    if (change != nullptr) return text(module_.name, ".", flat.name, " ", change);
+  }
+  return "";
+}
+
 Tensor ModuleState::grad_norm() const {
   return is_trainable() ? flat_.gradients.norm() : at::zeros({}, flat_.weights.options());
 }
@@ -154,7 +178,9 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();  // it holds casts of the old weights
   own_.gradients.mul_(scale);
-  if (optimizer_) optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
+  if (!optimizer_) return;
+  optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
+  held_.check(optimizer_);
 }
 
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now,
@@ -183,6 +209,7 @@ bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const Av
   const bool writes_shadow = writes_shadow_ && !is_divided() && one_pass->writes_shadow();
   if (writes_shadow) whole.shadow = module_.module->begin_shadow(flat_.weights);
   if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) return false;
+  held_.check(optimizer_);
   if (whole.shadow.values.defined()) module_.module->end_shadow();
   for (std::size_t i = in_pass; i < rules_.size(); ++i) move_average(i, now, defect);
   is_zeroed_ = !is_divided();  // otherwise only the gradients of the share are 0
@@ -203,8 +230,7 @@ void ModuleState::restart_averages() {
 void ModuleState::restart_share() {
   restart_averages();
   if (!optimizer_) return;
-  optimizer_ = division_->make_optimizer(own_);
-  optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
+  take_optimizer(division_->make_optimizer);
 }
 
 void ModuleState::update_averages(const AverageTime& now, const Tensor& defect) {

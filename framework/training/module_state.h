@@ -13,6 +13,7 @@
 #include "framework/config/ema_options.h"
 #include "framework/loading/component.h"
 #include "framework/training/average_rule.h"
+#include "framework/training/module_optimizer.h"
 #include "framework/training/parameter_shares.h"
 #include "framework/training/state_part.h"
 
@@ -72,6 +73,9 @@ class ModuleState {
   void note_gradient() { flat_.gradients.unsafeGetTensorImpl()->bump_version(); }
   /// A count that any backward pass to the parameters changes, also before its gradients are gathered.
   std::int64_t gradient_changes() const;
+  /// The first parameter that no longer has its weights and gradient in the flat tensors or requires no gradient, so
+  /// that the optimizer would not train it, and why; empty: none. Between backward passes.
+  std::string untrained_parameter() const;
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
   const Optimizer::Spec& flat() const { return flat_; }
   const std::vector<Tensor>& parameters() const { return parameters_; }  ///< in that order; none if frozen
@@ -126,6 +130,7 @@ class ModuleState {
  private:
   struct Division;
 
+  void take_optimizer(const MakeOptimizer& make_optimizer);
   bool whole_step(double learning_rate, const Tensor& scale, const AverageTime& now, const Tensor& defect);
   void move_average(std::size_t index, const AverageTime& now, const Tensor& defect);
 
@@ -138,6 +143,7 @@ class ModuleState {
   bool is_apart_;                       ///< whether their gradients must be gathered
   Component<Optimizer> optimizer_;      ///< none if frozen, or if the share is empty
   KeptBuffers<Optimizer> optimizer_state_;
+  HeldTensors held_;  ///< by the optimizer
   std::vector<Tensor> averages_;
   std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
   bool is_zeroed_ = false;           ///< by the optimizer, with that version

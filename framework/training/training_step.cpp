@@ -42,6 +42,7 @@ Tensor unscaled(const Tensor& value, double scale) { return scale == 1 ? value :
 
 void run_backward(const Tensor& loss, const LoadedExperiment& experiment, bool keeps_graph) {
   try {
+    const WatchedBackward watched;
     loss.backward({}, keeps_graph);
   } catch (...) {
     const ComponentCatalog& catalog = experiment.host->catalog();
@@ -223,6 +224,12 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   metrics_.check_asked();
   if (gradient_changes() != before) {
     model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
+  }
+  for (const ModuleState& module : state_.modules) {
+    const std::string parameter = module.untrained_parameter();
+    if (parameter.empty()) continue;
+    model_.head.fail(text("losses(), or a network in it, left a parameter that the optimizer would not train: ",
+                          parameter, "; a network may change the values of its weights, not their handles"));
   }
   check_losses(model_.head, losses, piece, model_.modules);
   return losses;

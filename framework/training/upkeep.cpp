@@ -181,6 +181,10 @@ bool Checkpoints::restore_best(std::int64_t images) {
   return false;
 }
 
+void Checkpoints::forget_lost_best() {
+  if (best_checkpoint(run_).empty()) forget_best(run_);
+}
+
 void Checkpoints::remove_old() {
   if (last_.empty()) return;
   Checkpoint::remove_old(run_, last_, experiment_.options.checkpoint.keep_last,
@@ -234,6 +238,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
   judging_ = {evaluation.options().every_images, evaluation.is_wanted(), [this] { do_aside([this] { evaluate(); }); }};
   tasks_.push_back(drawing_);
   tasks_.push_back(judging_);
+  checkpoints_.forget_lost_best();
   if (!evaluation.options().keep_best.empty() && evaluation.is_wanted()) {
     const std::int64_t best = evaluation.best_images();
     if (!checkpoints_.restore_best(best) && best >= 0) {

@@ -80,6 +80,9 @@ class Checkpoints {
   /// Marks the checkpoint of this many images as the best one, if it is not marked yet; false: it does not exist.
   bool restore_best(std::int64_t images);
 
+  /// Removes the mark of a checkpoint that is no longer there, before a new one gets its name.
+  void forget_lost_best();
+
   /// "the last good checkpoint is RUN/checkpoints/...", or that there is none. Waits for one that is being written.
   std::string last_good();
 

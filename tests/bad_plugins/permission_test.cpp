@@ -84,9 +84,25 @@ TEST_CASE("a locked experiment uses the files it was locked to, and no others") 
   CHECK(cage.run(kTrain).status == 0);
   CHECK(cage.run("casdm config check small.toml").status == 0);
   // The lock has the recommended judges, by which a run is evaluated.
-  const Outcome judged =
-      cage.run("CASDM_CACHE=cache casdm evaluate runs/small --num 4 --steps 2 --set evaluate.reference_num=16");
-  CHECK_MESSAGE(judged.err.find("is not in the lock") == std::string::npos, judged.err);
+  const auto judged = [&](const std::string& run, const std::string& more = "") {
+    return cage
+        .run("CASDM_CACHE=cache casdm evaluate runs/" + run + " --num 4 --steps 2 --set evaluate.reference_num=16" +
+             more)
+        .err;
+  };
+  std::string err = judged("small");
+  CHECK_MESSAGE(err.find("is not in the lock") == std::string::npos, err);
+  // A lock without them: the message says how to evaluate nevertheless.
+  std::string shorter = read_file(cage.path() / "small.toml");
+  const std::size_t judge = shorter.rfind("[[plugins.lock]]", shorter.find("\"feature_extractors\""));
+  shorter.erase(judge, shorter.find("[[", judge + 2) - judge);
+  write_file(cage.path() / "shorter.toml", shorter);
+  REQUIRE(cage.run("casdm train shorter.toml --set run.name=shorter").status == 0);
+  err = judged("shorter");
+  CHECK_MESSAGE(err.find("evaluate with --config and that file") != std::string::npos, err);
+  cage.run("echo '[evaluate]' > judges.toml && casdm plugins lock --config runs/shorter/config.toml >> judges.toml");
+  err = judged("shorter", " --config judges.toml");
+  CHECK_MESSAGE(err.find("is not in the lock") == std::string::npos, err);
   cage.admit("the zoo is closed", "the zoo is opened");
   says(cage, "locked_file_changed", 1, kTrain + " --set run.name=again");
   says(cage, "locked_file_changed", 1, "casdm config check small.toml");

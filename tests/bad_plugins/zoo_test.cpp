@@ -113,6 +113,22 @@ TEST_CASE("a change of global state in training is named with its component") {
   CHECK(cage.run(resume).status == 0);
 }
 
+TEST_CASE("a change of global state by a library that is loaded, or a component that is created, is named") {
+  const Cage cage;
+  cage.admit();
+  for (const char* change : {"_dtype", "_grad", "_generator", "_signal", "_rounding"}) {
+    for (const auto& [place, who] : {std::pair("static", "metric_zoo"), std::pair("entry", "metric_zoo"),
+                                     std::pair("factory", "metric_zoo/zoo")}) {
+      CAPTURE(change);
+      const Outcome outcome = cage.run(kTrain, std::string(place) + change);
+      CHECK(outcome.status == 1);
+      CHECK_MESSAGE(outcome.err.find("the component '" + std::string(who) + "' changed ") != std::string::npos,
+                    outcome.err);
+      CHECK_FALSE(fs::exists(cage.path() / "runs"));
+    }
+  }
+}
+
 TEST_CASE("a crash in training names the component, and the run continues from its checkpoint") {
   const Cage cage;
   cage.admit();

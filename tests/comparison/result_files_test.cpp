@@ -1,6 +1,10 @@
 #include "framework/comparison/result_files.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <map>
 
 #include "casdm/text.h"
 #include "config/support.h"
@@ -54,4 +58,35 @@ TEST_CASE("results of other runs are not replaced unasked, and those of more run
   CHECK(message_of<ConfigError>([] {
           write({"moved/runs/a"}, "moved/out", Replaced::any);
         }).find("was not written by this") != std::string::npos);
+}
+
+TEST_CASE("results that cannot all be written leave those of before, with their record") {
+  const TemporaryFolder folder;
+  for (const std::string name : {"a", "b"}) {
+    folder.write(text("runs/", name, "/config.toml"),
+                 text("[run]\nname = \"", name, "\"\n[train]\ntotal_images = 10\n"));
+    folder.write(text("runs/", name, "/metrics.jsonl"), "{\"images\":10,\"loss\":{\"x0\":{\"mean\":0.5}}}\n");
+  }
+  write({"runs/a"}, "out");
+  const auto content = [] {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator("out")) {
+      files[entry.path().filename()] = read_file(entry.path());
+    }
+    return files;
+  };
+  const auto before = content();
+  REQUIRE(before.size() == 5);
+  // The table fits, and the longest file does not.
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit limit = {};
+  ::getrlimit(RLIMIT_FSIZE, &limit);
+  struct rlimit low = limit;
+  low.rlim_cur = before.at("results.json").size() - 1;
+  REQUIRE(before.at("results.csv").size() + 100 < low.rlim_cur);
+  ::setrlimit(RLIMIT_FSIZE, &low);
+  CHECK_THROWS_AS(write({"runs/a", "runs/b"}, "out"), Error);
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, handler);
+  CHECK(content() == before);
 }

@@ -130,7 +130,7 @@ TEST_CASE("what judges and their metrics return or change is checked and named")
       const Judges judges = make_judges("judges = [{ type = \"cells\", fault = \"" + judge +
                                         "\", metrics = [{ type = \"faulty_gap\", fault = \"" + metric + "\" }] }]");
       const SetState set = gather(stream_of_tensor(some_images(3)), judges, {}).state;
-      judges.compare(set, set);
+      judges.compare(set, gather(stream_of_tensor(some_images(4)), judges, {}).state);
     });
   };
   CHECK(message("none", "none").find("fail") == std::string::npos);
@@ -141,6 +141,11 @@ TEST_CASE("what judges and their metrics return or change is checked and named")
         std::tuple("meta", "none", "extract() of \"quarters\" returned Float [3, 12] on meta; expected floating point"),
         std::tuple("changes", "none", "judging/cells: it changed the images"),
         std::tuple("none", "changes", "judging/faulty_gap: it changed features"),
+        std::tuple("none", "changes_set", "judging/faulty_gap: it changed the state of the images"),
+        std::tuple("none", "changes_reference", "judging/faulty_gap: it changed the state of the reference"),
+        std::tuple("none", "loses", "judging/faulty_gap: update() left a state without tensors"),
+        std::tuple("none", "renames", "judging/faulty_gap: update() left a state of renamed, "),
+        std::tuple("none", "empty", "judging/faulty_gap: start() left a state without tensors"),
         std::tuple("none", "name", "judging/faulty_gap: it declares a score \"gap\\nfake\""),
         std::tuple("none", "error",
                    "judging/faulty_gap: compare() returned the standard error -0.25 of \"overlap\"")}) {

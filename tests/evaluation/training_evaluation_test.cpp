@@ -103,6 +103,11 @@ TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
   CHECK(run_casdm("sample runs/small/checkpoints/best --num 1 --out s", folder.path()).status == 0);
   const Outcome evaluated = run_casdm("evaluate runs/small/checkpoints/best --num 4", folder.path());
   CHECK_MESSAGE(evaluated.status == 0, evaluated.err);
+  // The mark of one that is gone is not passed to the next of that name, which nobody judged.
+  fs::remove_all(run / "checkpoints" / name);
+  REQUIRE(run_casdm("train --resume runs/small --set evaluate.keep_best='' --set train.total_images=32", folder.path())
+              .status == 0);
+  CHECK_FALSE(fs::exists(fs::symlink_status(run / "checkpoints/best")));
   // It is the folder of a run, and nothing in it prevents a new run of that name.
   CHECK(run_casdm("train small.toml --overwrite --set train.total_images=4 --set log.sample_count=0", folder.path())
             .status == 0);

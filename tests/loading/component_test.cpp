@@ -109,6 +109,13 @@ TEST_CASE("a change of global state is undone and reported once") {
   casting.call(&Dataset::size);
   CHECK_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
   CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/casting' changed autocast") == 0);
+  const bool before = at::globalContext().userEnabledMkldnn();
+  const Component<Dataset> choosing(
+      std::make_shared<ThrowingDataset>([before] { at::globalContext().setUserEnabledMkldnn(!before); }),
+      ComponentConfig{"mine/choosing", {}});
+  choosing.call(&Dataset::size);
+  CHECK(at::globalContext().userEnabledMkldnn() == before);
+  CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/choosing' changed the use of") == 0);
 }
 
 TEST_CASE("flags of a signal handler are restored without blame, since CUDA's compiler sets them with signal()") {

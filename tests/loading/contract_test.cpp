@@ -266,13 +266,18 @@ TEST_CASE("a schedule that returns another shape than it was given is refused by
     TimeRange range() const override { return {.first = 0, .last = 99, .clean = -1, .is_whole = true}; }
     Tensor alpha(const Tensor& t) const override { return 1 - (t.to(at::kDouble) + 1) / 101; }
     Tensor sigma(const Tensor& t) const override { return (t.to(at::kDouble) + 1) / 101; }
-    Tensor network_input(const Tensor& x_t, const Tensor&) const override { return x_t.narrow(1, 0, 1); }
+    Tensor network_input(const Tensor& x_t, const Tensor&) const override {
+      return x_t.size(0) == 1 ? x_t.to(at::kDouble) : x_t.narrow(1, 0, 1);
+    }
     Tensor network_time(const Tensor&) const override { return {}; }
   };
   const auto schedule = checked_schedule({std::make_shared<Misshapen>(), {"mine/path", {}}});
   const Tensor x = at::zeros({2, 3, 4, 4}), t = at::zeros({2});
   CHECK_THROWS_WITH_AS(schedule->network_input(x, t),
                        "mine/path: network_input() returned the shape [2, 1, 4, 4]; expected [2, 3, 4, 4]",
+                       PluginError);
+  CHECK_THROWS_WITH_AS(schedule->network_input(x.narrow(0, 0, 1), t.narrow(0, 0, 1)),
+                       "mine/path: network_input() returned Double for images of type Float; expected their type",
                        PluginError);
   CHECK_THROWS_WITH_AS(schedule->network_time(t), "mine/path: network_time() returned nothing; expected [2]",
                        PluginError);

@@ -12,6 +12,7 @@
 #include "framework/loading/kinds.h"
 #include "framework/support/files.h"
 #include "support/components.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -104,6 +105,13 @@ TEST_CASE("every kind has a plugin template, whose names and class are filled in
   for (const fs::directory_entry& entry : fs::directory_iterator(kSdk / "templates")) {
     CHECK_MESSAGE(templates.contains(entry.path().filename().string()), entry.path().string());
   }
+}
+
+TEST_CASE("names that CMake or the templates use are refused for a plugin") {
+  for (const char* name : {"all", "test", "install", "help", "clean", "casdm", "plugin", "template_name"}) {
+    CHECK(message_of<ConfigError>([&] { plugin_names("metric", name); }).ends_with(text(" (", name, " is reserved)")));
+  }
+  CHECK_NOTHROW(plugin_names("metric", "tests"));
 }
 
 TEST_CASE("the tables of an experiment choose components of kinds that have a row") {

@@ -84,12 +84,18 @@ TEST_CASE("a head that adds to the gradients itself, or changes its batch by dat
   const std::string head = single_head();
   const std::string healthy = "type = \"single\"\nprediction_type = \"epsilon\"\n";
   REQUIRE(head.find(healthy) != std::string::npos);
-  for (const auto& [fault, words] : {std::pair("backward", "losses() added to the gradients of the networks"),
-                                     std::pair("data", "it changed tensors of the batch that it was given")}) {
+  const std::vector<std::string> options = {"data.use_labels=true", "log.sample_count=4", "log.sample_every_images=8"};
+  for (const auto& [fault, words] :
+       {std::pair("backward", "losses() added to the gradients of the networks"),
+        std::pair("data", "it changed tensors of the batch that it was given"),
+        std::pair("changes_labels", "it changed tensors of the batch that it was given"),
+        std::pair("changes_times", "it changed tensors of the batch that it was given"),
+        std::pair("estimates_labels", "it changed the times or labels that it was given"),
+        std::pair("estimates_times", "it changed the times or labels that it was given")}) {
     std::string faulty_head = head;
     faulty_head.replace(head.find(healthy), healthy.size(),
                         std::string("type = \"faulty_head\"\nfault = \"") + fault + "\"\n");
-    const std::string message = message_of_run(small_experiment(folder.path(), fault, faulty_head));
+    const std::string message = message_of_run(small_experiment(folder.path(), fault, faulty_head, options));
     CHECK_MESSAGE(message.find("networks_broken/faulty_head: ") != std::string::npos, message);
     CHECK_MESSAGE(message.find(words) != std::string::npos, message);
   }
@@ -151,6 +157,10 @@ TEST_CASE(
   said = message("draws", head + "change = \"generator\"\n");
   CHECK_MESSAGE(said.find("'networks_broken/faulty_network' changed the global random generator") != std::string::npos,
                 said);
+  said = message("backward", head + "fault = \"backward_state\"\n");
+  CHECK_MESSAGE(
+      said.find("ran in a backward pass changed the use of deterministic algorithms, now on") != std::string::npos,
+      said);
   const std::string inner = "[[metrics]]\ntype = \"resized\"\nsize = 8\n[metrics.metric]\ntype = \"faulty\"\n";
   said = message("inner", cascade_head() + inner + "fault = \"throw\"\n");
   CHECK_MESSAGE(said.find("metrics.0.metric: metric_faulty/faulty: failed at step 1") != std::string::npos, said);
@@ -221,6 +231,20 @@ TEST_CASE("a backbone's taps and a head's predictions for metrics must have thei
                                          "[head]\ntype = \"single\"\n" + network + "\"changes_weights\"\n",
                                          {"log.sample_count=4", "log.sample_every_images=8"}));
   CHECK_MESSAGE(said.find("it changed its parameters or buffers outside of training") != std::string::npos, said);
+  said = message_of_run(small_experiment(
+      folder.path(), "head_sampled",
+      "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"sampling_weights\"\n" + network + "\"none\"\n",
+      {"log.sample_count=4", "log.sample_every_images=8"}));
+  CHECK_MESSAGE(said.find("networks_broken/faulty_head: at sampling step 1 of 2, t = 25: its networks' parameters or "
+                          "buffers were changed by "
+                          "sampling") != std::string::npos,
+                said);
+  for (const auto& [fault, change] :
+       {std::pair("own_gradient", "has another gradient"), std::pair("no_gradient", "no longer requires a gradient"),
+        std::pair("other_memory", "has other memory")}) {
+    said = message(fault, "[head]\ntype = \"single\"\n" + network + "\"" + fault + "\"\n");
+    CHECK_MESSAGE(said.find(text("would not train: theta.weight ", change)) != std::string::npos, said);
+  }
   said = message("empty", aligned + network + "\"tap_empty\"\n");
   CHECK_MESSAGE(said.find("networks_broken/faulty_network: taps() names a tap \"\"") != std::string::npos, said);
   said = message("channel", "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"one_channel\"\n" + network +

@@ -70,6 +70,17 @@ TEST_CASE("an optimizer that leaves a parameter unchanged is refused before trai
         std::vector<std::string>{"conv.weight", "conv.bias"});
 
   const TemporaryFolder folder;
+  for (const auto& [fault, tensor] :
+       {std::pair("set_data", "weights"), std::pair("late_set", "weights"), std::pair("resized_gradients", "gradients"),
+        std::pair("own_parameter", "weight of ")}) {
+    const std::string said = message_of_run(experiment(
+        folder.path(), fault, std::string("[optimizer.phi]\ntype = \"replacing\"\nfault = \"") + fault + "\"\n"));
+    CHECK_MESSAGE(contains(said, std::string("optimizers_broken/replacing: ")), said);
+    CHECK_MESSAGE(contains(said, std::string("a step gives its tensor \"") + tensor), said);
+  }
+  const std::string named = message_of_run(
+      experiment(folder.path(), "named", "[optimizer.phi]\ntype = \"replacing\"\nfault = \"not_utf8\"\n"));
+  CHECK_MESSAGE(contains(named, "optimizers_broken/replacing: its tensor \"moment\\xff\" has a name with"), named);
   const std::string message =
       message_of_run(experiment(folder.path(), "careless", "[optimizer.phi]\ntype = \"careless\"\n"));
   CHECK_MESSAGE(contains(message, "optimizer.phi: optimizers_broken/careless: a step leaves "), message);

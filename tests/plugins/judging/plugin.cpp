@@ -155,7 +155,8 @@ struct FaultyGapOptions {
   std::string fault = "none";
 
   static void describe(Schema<FaultyGapOptions>& s) {
-    s.option("fault", &FaultyGapOptions::fault, "What is wrong.").choices({"none", "changes", "name", "error"});
+    s.option("fault", &FaultyGapOptions::fault, "What is wrong.")
+        .choices({"none", "changes", "name", "error", "changes_set", "changes_reference", "loses", "renames", "empty"});
   }
 };
 
@@ -174,11 +175,17 @@ class FaultyGap final : public MomentsGap {
   void update(NamedTensors& state, const FeatureBatch& batch) const override {
     MomentsGap::update(state, batch);
     if (fault_ == "changes") Tensor(batch.features).zero_();
+    if (fault_ == "loses") state.clear();
+    if (fault_ == "renames") state.front().first = "renamed";
   }
+
+  NamedTensors start() const override { return fault_ == "empty" ? NamedTensors() : MomentsGap::start(); }
 
   std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override {
     std::vector<Score> scores = MomentsGap::compare(generated, reference);
     if (fault_ == "error") scores[1].standard_error = -0.25;
+    if (fault_ == "changes_set") generated[0].second.zero_();
+    if (fault_ == "changes_reference") reference[0].second.zero_();
     return scores;
   }
 

@@ -20,29 +20,15 @@ struct FaultyBackboneOptions {
 
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
-        .choices({"none",
-                  "whole_t",
-                  "in_place",
-                  "single",
-                  "batch_statistics",
-                  "batch_dropout",
-                  "one_seed",
-                  "remembers",
-                  "shared",
-                  "double_weights",
-                  "two_types",
-                  "throws",
-                  "tap_name",
-                  "tap_shape",
-                  "tap_type",
-                  "tap_twice",
-                  "changes_time",
-                  "changes_labels",
-                  "tap_flat",
-                  "tap_empty",
-                  "changes_weights",
-                  "detached_handles",
-                  "tied"});
+        .choices({"none",           "whole_t",          "in_place",
+                  "single",         "batch_statistics", "batch_dropout",
+                  "one_seed",       "remembers",        "shared",
+                  "double_weights", "two_types",        "throws",
+                  "tap_name",       "tap_shape",        "tap_type",
+                  "tap_twice",      "changes_time",     "changes_labels",
+                  "tap_flat",       "tap_empty",        "changes_weights",
+                  "own_gradient",   "backward_state",   "no_gradient",
+                  "other_memory",   "detached_handles", "tied"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -84,6 +70,9 @@ class FaultyBackbone final : public Backbone {
     if (is("throws")) throw std::runtime_error("the backbone gave up");
     if (is("in_place")) Tensor(x.detach()).mul_(0.5);
     if (is("changes_weights") && !training_) weight_.detach().add_(0.01);
+    if (training_ && is("own_gradient")) Tensor(weight_).mutable_grad() = at::ones_like(weight_);
+    if (training_ && is("no_gradient")) Tensor(weight_).requires_grad_(false);
+    if (training_ && is("other_memory")) Tensor(weight_).set_data(weight_.detach().clone());
     if (is("changes_time")) Tensor(t).mul_(0.5);
     if (is("changes_labels") && condition.labels.defined()) Tensor(condition.labels).zero_();
     const Tensor time = is("whole_t") ? t.floor() : t;
@@ -98,6 +87,12 @@ class FaultyBackbone final : public Backbone {
       y = y * at::empty_like(y).bernoulli_(0.5, generator);
     }
     if (is("remembers")) y = y + 0.1 * static_cast<double>(calls_++);
+    if (is("backward_state") && y.requires_grad()) {
+      y.register_hook([](const Tensor& gradient) {
+        at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+        return gradient;
+      });
+    }
     return is("single") ? y.to(at::kFloat) : y;
   }
 
@@ -135,11 +130,15 @@ struct FaultyHeadOptions {
   static void describe(Schema<FaultyHeadOptions>& s) {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
-        .choices({"none",       "other_eps",       "two_names",      "half",
-                  "own_seed",   "forgets_classes", "forgets_labels", "forgets_dropout",
-                  "own_weight", "statistic",       "nan_statistic",  "gate_alone",
-                  "remembers",  "in_place",        "other_sampling", "running_mean",
-                  "counts",     "backward",        "data",           "one_channel"});
+        .choices({"none",           "other_eps",       "two_names",
+                  "half",           "own_seed",        "forgets_classes",
+                  "forgets_labels", "forgets_dropout", "own_weight",
+                  "statistic",      "nan_statistic",   "gate_alone",
+                  "remembers",      "in_place",        "other_sampling",
+                  "running_mean",   "counts",          "backward",
+                  "data",           "one_channel",     "sampling_weights",
+                  "changes_labels", "changes_times",   "estimates_labels",
+                  "estimates_times"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -163,6 +162,9 @@ class FaultyHead final : public CascadeHead {
     const Tensor& x_t = input.x_t;
     testing::meddle(change_);
     if (is("in_place")) Tensor(x_t).mul_(0.9);
+    if (is("estimates_labels")) Tensor(input.condition.labels).zero_();
+    if (is("estimates_times")) Tensor(input.t).zero_();
+    if (is("sampling_weights")) theta_->parameters().front().second.detach().add_(0.01);
     return predict(x_t, input.t, {.labels = is("forgets_labels") ? Tensor() : input.condition.labels});
   }
 
@@ -177,6 +179,8 @@ class FaultyHead final : public CascadeHead {
       mean_ = 0.9 * mean_ + 0.1 * error.detach().mean().item<double>();
       error = error / mean_;
     }
+    if (is("changes_labels")) Tensor(batch.condition.labels).zero_();
+    if (is("changes_times")) Tensor(batch.t).zero_();
     if (is("counts") && calls_ == 3) error = 2 * error;
     if (is("backward")) error.sum().backward({}, /*keep_graph=*/true);
     if (is("data")) batch.eps.data().mul_(0.5);

@@ -44,6 +44,45 @@ class Forgetful : public Descent {
   Tensor momentum_;
 };
 
+struct ReplacingOptions {
+  std::string fault;
+  static void describe(Schema<ReplacingOptions>& s) {
+    s.option("fault", &ReplacingOptions::fault, "What is replaced.")
+        .choices({"set_data", "late_set", "resized_gradients", "own_parameter", "not_utf8"})
+        .required();
+  }
+};
+
+/// Assigns tensors instead of values.
+class Replacing : public Optimizer {
+ public:
+  using Options = ReplacingOptions;
+  Replacing(const Options& options, const Spec& spec) : fault_(options.fault), spec_(spec) {}
+  NamedTensors buffers() const override {
+    if (fault_ != "not_utf8") return {};
+    return {{"moment\xff", momentum_}};
+  }
+  void step(const OptimizerStep& step) override {
+    const Tensor next = spec_.weights - step.learning_rate * spec_.gradients;
+    ++steps_;
+    if (fault_ == "set_data") {
+      spec_.weights.set_data(next);
+    } else if (fault_ == "late_set" && steps_ == 3) {
+      spec_.weights.set_(next);
+    } else {
+      spec_.weights.copy_(next);
+    }
+    if (fault_ == "resized_gradients") spec_.gradients.resize_({1});
+    if (fault_ == "own_parameter") spec_.parameters.front().weight.set_data(spec_.parameters.front().weight.clone());
+  }
+
+ private:
+  std::string fault_;
+  Spec spec_;
+  Tensor momentum_ = at::zeros({1});
+  int steps_ = 0;
+};
+
 /// Every tenth step is a large one.
 class Striding : public Descent {
  public:
@@ -216,6 +255,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<Descent>("descent", "Keeps its contract.");
   plugin.add<Careless>("careless", "Passes over biases.");
   plugin.add<Forgetful>("forgetful", "State outside its buffers.");
+  plugin.add<Replacing>("replacing", "Replaces its tensors.");
   plugin.add<Striding>("striding", "Counts its steps outside its buffers.");
   plugin.add<Copying>("copying", "Hands out copies of its state.");
   plugin.add<Doubling>("doubling", "Two tensors of one name.");
