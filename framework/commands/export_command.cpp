@@ -120,7 +120,7 @@ const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const 
 
 /// @param meaning  `meaning_of` the experiment that trained the network; null: unknown
 void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network, const Value& meaning) {
-  const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
+  const ForeignWeights foreign = layout != nullptr ? written_by(layout->layout, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
   if (layout != nullptr && a.layout != kOwnNames) {
     const LayoutMatch match = layout->layout.call(&WeightLayout::recognise, foreign);

@@ -17,6 +17,7 @@
 #include "framework/loading/find_plugins.h"
 #include "framework/support/broken_tensors.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/support/one_line.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/pretrained.h"
 
@@ -207,7 +208,7 @@ Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& l
     if (!match) continue;
     if (!match->difference.empty()) {
       result.differences.push_back(
-          text("not of the layout ", candidate.type, ", although it resembles one: ", match->difference));
+          text("not of the layout ", candidate.type, ", although it resembles one: ", one_line(match->difference)));
     }
     if (match->confidence <= confidence) continue;
     confidence = match->confidence;
@@ -229,15 +230,15 @@ void print_network(const BackboneWeights& network, const FoundLayout& layout, co
   const std::string bare = layout.backbone.substr(layout.backbone.find('/') + 1);
   const bool is_unique = std::find(names.begin(), names.end(), bare) != names.end();
   std::cout << '\n'
-            << network.summary << ". Its options:\n\ntype = " << to_toml_value(is_unique ? bare : layout.backbone)
-            << '\n'
+            << one_line(network.summary)
+            << ". Its options:\n\ntype = " << to_toml_value(is_unique ? bare : layout.backbone) << '\n'
             << to_toml(network.options);
   const std::int64_t classes = network.spec.condition.num_classes;
   if (classes > 0) {
     std::cout << "# it takes labels of " << classes << (classes == 1 ? " class" : " classes")
               << ", that of data.label_dropout included: set data.use_labels = true\n";
   }
-  for (const std::string& remark : network.remarks) std::cout << "# " << printable(remark) << '\n';
+  for (const std::string& remark : network.remarks) std::cout << "# " << one_line(remark) << '\n';
   std::cout << '\n';
 }
 
@@ -267,12 +268,11 @@ int import_command(const std::vector<std::string>& arguments) {
   Metadata metadata = found.weights.metadata;
   std::optional<BackboneWeights> network;
   if (found.layout != nullptr) {
-    network = configured_layout(*host, found.layout->type, a.overrides, image_size)
-                  .call(&WeightLayout::read, found.foreign());
+    network = read_by(configured_layout(*host, found.layout->type, a.overrides, image_size), found.foreign());
     check_size(a, network->spec.image.height, a.file);
     tensors = network->tensors;
     if (const FoundLayout* native = native_layout(layouts, found.layout->backbone)) {
-      const ForeignWeights own = native->layout.call(&WeightLayout::write, *network);
+      const ForeignWeights own = written_by(native->layout, *network);
       tensors = own.tensors;
       record_options(metadata, own.recorded);
     }

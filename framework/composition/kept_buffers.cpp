@@ -51,6 +51,12 @@ std::string fault_of_handles(const NamedTensors& tensors, const NamedTensors& ag
   return "";
 }
 
+std::vector<TensorForm> tensor_forms(const NamedTensors& tensors) {
+  std::vector<TensorForm> forms;
+  for (const auto& [name, tensor] : tensors) forms.emplace_back(name, tensor.sizes().vec());
+  return forms;
+}
+
 std::string fault_of_forms(const NamedTensors& tensors, const std::vector<TensorForm>& forms) {
   if (tensors.size() != forms.size()) {
     return text("it has ", tensors.size(), " buffers now and had ", forms.size(), " when it was made, to which a ",

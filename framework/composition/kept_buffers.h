@@ -18,7 +18,10 @@ std::string fault_of_handles(const NamedTensors& tensors, const NamedTensors& ag
 /// The name and shape of a tensor.
 using TensorForm = std::pair<std::string, std::vector<std::int64_t>>;
 
-/// How the names or shapes of `tensors` differ from `forms`, the original ones; empty: not at all.
+std::vector<TensorForm> tensor_forms(const NamedTensors& tensors);
+
+/// How the names or shapes of `tensors`, the buffers of a component, differ from `forms`, the original ones; empty: not
+/// at all.
 std::string fault_of_forms(const NamedTensors& tensors, const std::vector<TensorForm>& forms);
 
 /// The buffers of a component with state: checked when it is created, and then stored in every checkpoint.
@@ -33,7 +36,7 @@ class KeptBuffers {
     const NamedTensors buffers = component_.call(&K::buffers);
     const std::string fault = fault_of_handles(buffers, component_.call(&K::buffers));
     if (!fault.empty()) component_.fail(fault);
-    for (const auto& [name, tensor] : buffers) forms_.emplace_back(name, tensor.sizes().vec());
+    forms_ = tensor_forms(buffers);
   }
 
   /// Whether there are no buffers.

@@ -3,6 +3,7 @@
 #include "casdm/backbone.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
+#include "framework/composition/kept_buffers.h"
 #include "framework/conformance/suites.h"
 #include "framework/device/device.h"
 
@@ -56,6 +57,39 @@ void leaves_its_conditions(const Subject& subject) {
   require(at::equal(t, before), "it changed the times it was given; compute with copies");
   require(condition.labels.eq(1).all().item<bool>(), "it changed the labels it was given; compute with copies");
   require(condition.augment.eq(1).all().item<bool>(), "it changed the augmentations it was given; compute with copies");
+}
+
+/// A checkpoint is restored to the state as it was made, and sampling is no training.
+void keeps_its_state(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const auto network = backbone(subject, kChannels, kChannels);
+  const std::vector<TensorForm> made = tensor_forms(state(*network));
+  const auto compare = [&](const char* call) {
+    const std::vector<TensorForm> now = tensor_forms(state(*network));
+    require(now.size() == made.size(), text(call, " changes the number of its tensors from ", made.size(), " to ",
+                                            now.size(), "; register all in the constructor"));
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      require(now[i] == made[i], text(call, " changes the name or shape of the tensor ", made[i].first,
+                                      "; a checkpoint could not be restored to it"));
+    }
+  };
+  network->forward(images(1), times(), {});
+  compare("forward");
+  std::vector<Tensor> before;
+  for (const auto& [name, tensor] : state(*network)) before.push_back(tensor.clone());
+  const auto require_same = [&](const char* call) {
+    const NamedTensors now = state(*network);
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      require(at::equal(now[i].second, before[i]),
+              text(call, " changes ", now[i].first, "; sampling would change a run"));
+    }
+  };
+  network->train(false);
+  require_same("train(false)");
+  network->forward(images(1), times(), {});
+  require_same("forward in evaluation");
+  network->train(true);
+  require_same("train(true)");
 }
 
 void keeps_the_shape_contract(const Subject& subject) {
@@ -263,6 +297,7 @@ Suite requirements() {
   const auto kind = Backbone::kind;
   return suite<Backbone, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
                                     {kind, "leaves_its_conditions", false, leaves_its_conditions},
+                                    {kind, "keeps_its_state", false, keeps_its_state},
                                     {kind, "hands_out_its_taps", false, hands_out_its_taps},
                                     {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
                                     {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},

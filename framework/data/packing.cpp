@@ -258,6 +258,26 @@ void remove_parts_of_finished(const fs::path& out) {
   remove_parts(folder, remove_unless_held);
 }
 
+namespace {
+
+Image fitted(const Example& example, const Dataset& dataset, std::int64_t index, const DataOptions& options) {
+  const auto fail = [&](const std::string& what) {
+    throw PluginError(text(error_prefix(options.dataset), dataset.describe(index), what));
+  };
+  const std::int64_t classes = dataset.num_classes();
+  if (classes > 0 && (example.label < 0 || example.label >= classes)) {
+    fail(text(" has the label ", example.label, "; the data set promises 0 to ", classes - 1));
+  }
+  try {
+    return prepare_image(example.image, {ImageShape::square(options.channels, options.image_size)});
+  } catch (const Error& error) {
+    fail(text(": the data set's plugin did not return a valid image: ", error.what()));
+    throw;
+  }
+}
+
+}  // namespace
+
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::path& out,
                                 const std::function<bool(std::int64_t, std::int64_t)>& progress) {
   const DataOptions& data = experiment.options.data;
@@ -275,18 +295,15 @@ std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::pa
   const std::int64_t total = dataset->size();
   for (std::int64_t i = std::ssize(parts.labels()); i < total; ++i) {
     if (!progress(i, total)) return std::nullopt;
-    std::optional<Image> image;
-    std::int64_t label = kLeftOut;
+    std::optional<Example> example;
     try {
-      const Example example = dataset->get(i);
-      image = prepare_image(example.image, {ImageShape::square(data.channels, data.image_size)});
-      label = example.label;
+      example = dataset->get(i);
     } catch (const PluginError&) {
       throw;
     } catch (const Error&) {
       if (!data.skip_unreadable) throw;
     }
-    parts.add(image, label);
+    example ? parts.add(fitted(*example, *dataset, i, data), example->label) : parts.add(std::nullopt, kLeftOut);
   }
   progress(total, total);
   Packed packed;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <iostream>
+#include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/overrides.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/loading/child_process.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -61,6 +63,19 @@ bool is_of(const std::string& backbone, const PluginHost& host, const std::strin
   return child.end == ChildResult::End::returned && child.status == 0;
 }
 
+void check_tensors(const Component<WeightLayout>& layout, const char* call, const NamedTensors& tensors) {
+  const auto fail = [&](const std::string& what) { layout.fail(text(call, " returned ", what)); };
+  if (tensors.empty()) fail("no tensors");
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : tensors) {
+    if (!is_displayable(name) || !names.insert(name).second) {
+      fail(text("a tensor ", quoted(name), "; expected printable names, each once"));
+    }
+    const bool is_storable = tensor.defined() && tensor.layout() == at::kStrided && tensor.is_cpu();
+    if (!is_storable) fail(text(quoted(name), " undefined, sparse or on a device; expected a dense tensor on the CPU"));
+  }
+}
+
 std::string plugin_of(const std::string& type) { return type.substr(0, type.find('/')); }
 
 }  // namespace
@@ -92,6 +107,20 @@ std::optional<LayoutMatch> recognised(const FoundLayout& found, const ForeignWei
   return std::nullopt;
 }
 
+BackboneWeights read_by(const Component<WeightLayout>& layout, const ForeignWeights& weights) {
+  BackboneWeights result = layout.call(&WeightLayout::read, weights);
+  check_tensors(layout, "read()", result.tensors);
+  if (!result.options.is_table()) layout.fail("read() returned options that are no table");
+  return result;
+}
+
+ForeignWeights written_by(const Component<WeightLayout>& layout, const BackboneWeights& weights) {
+  ForeignWeights result = layout.call(&WeightLayout::write, weights);
+  check_tensors(layout, "write()", result.tensors);
+  if (!result.recorded.is_table()) layout.fail("write() returned recorded options that are no table");
+  return result;
+}
+
 const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone) {
   const auto found = std::find_if(layouts.begin(), layouts.end(), [&](const FoundLayout& candidate) {
     return candidate.info.is_native && candidate.backbone == backbone;
@@ -108,7 +137,7 @@ void check_unseen_options(const FoundLayout* native, const NamedTensors& tensors
     if (native == nullptr) return table;
     BackboneWeights network{tensors, table};
     network.spec.image.height = network.spec.image.width = image_size;
-    return native->layout.call(&WeightLayout::write, network).recorded;
+    return written_by(native->layout, network).recorded;
   };
   Metadata metadata;
   record_options(metadata, native == nullptr ? recorded : unseen(theirs));

@@ -26,6 +26,13 @@ std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::strin
 /// Whether and how well `weights` match; without value if the layout fails at them, after a warning on stderr.
 std::optional<LayoutMatch> recognised(const FoundLayout& found, const ForeignWeights& weights);
 
+/// What the layout reads from `weights`. Throws PluginError if it returns no tensors, tensors that no file can hold, or
+/// options that are no table.
+BackboneWeights read_by(const Component<WeightLayout>& layout, const ForeignWeights& weights);
+
+/// What the layout writes for `weights`, checked in the same way.
+ForeignWeights written_by(const Component<WeightLayout>& layout, const BackboneWeights& weights);
+
 /// The native layout of `backbone`, or null.
 const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "casdm/text.h"
 #include "framework/loading/component.h"
 #include "framework/loading/untouched.h"
+#include "framework/support/one_line.h"
 
 namespace casdm {
 
@@ -42,16 +44,21 @@ class AttributedDataset final : public Dataset {
   explicit AttributedDataset(Component<Dataset> dataset) : dataset_(std::move(dataset)) {}
 
   std::int64_t size() const override { return dataset_.call(&Dataset::size); }
-  Example get(std::int64_t index) const override { return dataset_.call(&Dataset::get, index); }
+  /// Throws in one line: a message holds the name of a file.
+  Example get(std::int64_t index) const override {
+    return dataset_.call([index](Dataset& dataset) {
+      try {
+        return dataset.get(index);
+      } catch (...) {
+        throw_in_one_line();
+      }
+    });
+  }
   std::int64_t num_classes() const override { return dataset_.call(&Dataset::num_classes); }
   bool is_floating_point() const override { return dataset_.call(&Dataset::is_floating_point); }
   std::vector<ExtraInfo> extras() const override { return dataset_.call(&Dataset::extras); }
   /// Without line breaks, so that the name of a file begins no line of a message.
-  std::string describe(std::int64_t index) const override {
-    std::string name = dataset_.call(&Dataset::describe, index);
-    for (std::size_t at = 0; (at = name.find('\n', at)) != std::string::npos;) name.replace(at, 1, "\\n");
-    return name;
-  }
+  std::string describe(std::int64_t index) const override { return one_line(dataset_.call(&Dataset::describe, index)); }
   std::string left_out() const override { return dataset_.call(&Dataset::left_out); }
 
  private:
@@ -80,7 +87,11 @@ class AttributedSchedule final : public NoiseScheduler {
     schedule_.fail(text("network_input() returned ", at::toString(result.scalar_type()), " for images of type ",
                         at::toString(x_t.scalar_type()), "; expected their type"));
   }
-  double prior_std() const override { return schedule_.call(&NoiseScheduler::prior_std); }
+  double prior_std() const override {
+    const double deviation = schedule_.call(&NoiseScheduler::prior_std);
+    if (std::isfinite(deviation) && deviation > 0) return deviation;
+    schedule_.fail(text("prior_std() returned ", deviation, "; expected a finite number above 0"));
+  }
 
  private:
   /// What `method` returns for `given`, which must have its shape.

@@ -60,11 +60,8 @@ std::string unusable_component(const PluginDescription& description) {
     if (kind == nullptr)
       return text("holds the component '", component.name, "' of kind ", quoted(component.kind),
                   ", which this host does not know; rebuild host and plugin with one SDK");
-    for (const OptionSpec& option : component.options) {
-      const std::string problem = unusable_option(option);
-      if (!problem.empty())
-        return text("holds the option ", quoted(option.name), " of '", component.name, "', which ", problem);
-    }
+    const std::string problem = unusable_options(component.options);
+    if (!problem.empty()) return text("holds the component '", component.name, "' with ", problem);
     if (kind->version == component.interface_version) continue;
     return text("holds the ", component.kind, " '", component.name, "' of interface version ",
                 component.interface_version, "; this host calls version ", kind->version, ": ",

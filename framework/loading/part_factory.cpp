@@ -61,7 +61,10 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
   }
   void train(bool on) override {
     is_training_ = on;
+    const Untouched own(handles(), Untouched::Compared::versions);
     AttributedModuleOf::train(on);
+    if (!own.is_untouched())
+      module().fail("train() changed its parameters or buffers, so that sampling would change the run");
   }
   std::vector<TapInfo> taps() const override {
     std::vector<TapInfo> taps = module().call(&Backbone::taps);

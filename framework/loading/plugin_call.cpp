@@ -15,6 +15,7 @@
 #include "framework/loading/global_state.h"
 #include "framework/support/attributed_error.h"
 #include "framework/support/exception_message.h"
+#include "framework/support/one_line.h"
 
 namespace casdm {
 
@@ -136,6 +137,25 @@ void throw_attributed(const std::string& what, const std::vector<ComponentConfig
     names.push_back(prefix.substr(0, prefix.find_last_not_of(": ") + 1));
   }
   throw_with(nullptr, text(what, ", which runs code of ", join(names, " and of "), ", failed"));
+}
+
+void throw_in_one_line() {
+  try {
+    throw;
+  } catch (const Attributed&) {
+    throw;
+  } catch (const ConfigError& error) {
+    throw ConfigError(one_line(error.what()));
+  } catch (const PluginError& error) {
+    throw PluginError(one_line(error.what()));
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error(one_line(error.what()));
+  } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) throw;
+    throw std::runtime_error(one_line(exception_message(error)));
+  }
 }
 
 RunningComponent::RunningComponent(const char* label, const ComponentConfig* config)

@@ -37,6 +37,10 @@ class CallTime {
 /// @param what  "the backward pass"
 [[noreturn]] void throw_attributed(const std::string& what, const std::vector<ComponentConfig>& components);
 
+/// To be called in `catch (...)`: throws the same with line breaks of the message escaped; exhausted memory and what is
+/// no std::exception as it is.
+[[noreturn]] void throw_in_one_line();
+
 /// While this object lives, the given component counts as running on this thread, for the message of a crash
 /// (crash_message.h); the outermost one also watches global state (global_state.h).
 class RunningComponent {

@@ -6,8 +6,9 @@
 
 namespace casdm {
 
-/// What is wrong with an option of a library that is only listed, or with one inside it; empty: nothing. It must
-/// neither keep the host busy nor crash it, so it may have no number or expression that costs more than it says.
-std::string unusable_option(const OptionSpec& option);
+/// What is wrong with the options of a component of a library that is only listed: "the option "a", which ...". Empty:
+/// nothing. They have plain names, each once, and printable texts, and neither keep the host busy nor crash it: none
+/// has a number or expression that costs more than it says.
+std::string unusable_options(const OptionSchema& options);
 
 }  // namespace casdm

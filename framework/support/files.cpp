@@ -53,6 +53,21 @@ std::string read_file(const std::filesystem::path& path) {
   return read_regular_file(path, std::numeric_limits<std::size_t>::max());
 }
 
+void link_or_copy(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  const std::filesystem::path target = folder / file.filename();
+  std::error_code failure;
+  std::filesystem::create_hard_link(file, target, failure);
+  if (!failure) return;
+  std::ifstream source(file, std::ios::binary);
+  AtomicFile copy(target);
+  std::vector<char> buffer(1 << 20);
+  while (source.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || source.gcount() > 0) {
+    copy.write({buffer.data(), static_cast<std::size_t>(source.gcount())});
+  }
+  if (!source.eof()) throw Error(text(file.string(), " cannot be read to its end"));
+  copy.commit();
+}
+
 bool is_there(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);

@@ -148,7 +148,7 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
 }  // namespace
 
 fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content) {
-  const fs::path final = run.checkpoints() / name_of(content.numbers.find("images")->as_integer());
+  const fs::path final = path_of(run, content.numbers.find("images")->as_integer());
   bool has_free_name = false;
   try {
     run.sync();
@@ -173,6 +173,21 @@ fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content
                      checkpoints_in(run.checkpoints()).empty() ? "" : " (earlier ones are kept)", ": ", error.what()));
   }
   return final;
+}
+
+fs::path Checkpoint::path_of(const RunFolder& run, std::int64_t images) { return run.checkpoints() / name_of(images); }
+
+fs::path Checkpoint::copy_into(const RunFolder& run) const {
+  const fs::path own = path_of(run, images());
+  AtomicFolder folder(own);
+  std::vector<fs::path> files = {path_ / kState, path_ / kStateSum};
+  for (const auto& [name, sum] : files_) files.push_back(file(name));
+  for (const fs::path& file : files) {
+    if (is_there(file)) link_or_copy(file, folder.temporary());  // version 0.1 wrote no sum
+  }
+  make_way(own);
+  folder.commit();
+  return own;
 }
 
 void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::int64_t keep_last,

@@ -20,7 +20,7 @@ namespace casdm {
 /// The content of a checkpoint. This class does not know what the training uses it for.
 struct CheckpointContent {
   /// A table with the training's position. `images` (seen so far) names the checkpoint; readers also use `num_classes`
-  /// (of the data set, 0: unconditional). Infinity and NaN are preserved.
+  /// (of the data set, 0: unconditional) and kLogMark. Infinity and NaN are preserved.
   Value numbers;
   /// By file name: "weights", "ema", and "ema-NAME" for the averages, with names "<module>.<name>"; and whatever else
   /// the training needs to continue. A file name consists of letters, digits, '-', '_' and '.'.
@@ -28,6 +28,9 @@ struct CheckpointContent {
   Value config;  ///< the resolved experiment
   std::vector<UsedPlugin> plugins;
 };
+
+/// In CheckpointContent::numbers: what the run's log held, see `mark_of_log`.
+inline constexpr const char* kLogMark = "log";
 
 /// The run has no checkpoint.
 class NoCheckpoint : public ConfigError {
@@ -49,6 +52,13 @@ class Checkpoint {
   /// Saves a checkpoint of `run`, after its log has reached the disk. An existing entry of that name is renamed to
   /// <images>.set-aside-<n>. Returns the checkpoint's folder. Throws Error; earlier checkpoints are never touched.
   static std::filesystem::path save(const RunFolder& run, const CheckpointContent& content);
+
+  /// RUN/checkpoints/<images>, which need not exist.
+  static std::filesystem::path path_of(const RunFolder& run, std::int64_t images);
+
+  /// Puts a copy of this checkpoint, which has another name, into the run as its own, and returns that. An entry of
+  /// that name is renamed as in `save`. Throws Error.
+  std::filesystem::path copy_into(const RunFolder& run) const;
 
   /// Removes all but the newest `keep_last` checkpoints of the run; never `saved`, the best one, or one that is being
   /// read. If one cannot be removed completely, a later call tries again.

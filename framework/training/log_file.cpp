@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kResumed = "resumed";
+constexpr std::int64_t kMarked = 1 << 16;  // bytes of a log whose SHA-256 is in its mark
 
 /// Throws Error with the system's reason if closing fails.
 class OpenFile {
@@ -78,6 +80,21 @@ bool is_resume(std::string_view line) {
   }
 }
 
+/// Of the first `bytes` bytes of a file.
+Value mark_at(const fs::path& path, std::int64_t bytes) {
+  std::string end(static_cast<std::size_t>(std::min(bytes, kMarked)), '\0');
+  if (bytes > 0) {
+    std::ifstream file(path, std::ios::binary);
+    file.seekg(bytes - std::ssize(end)).read(end.data(), std::ssize(end));
+    if (!file) throw Error(text(path.string(), " cannot be read"));
+  }
+  return Value::Table{{"bytes", bytes}, {"sha256", sha256(end)}};
+}
+
+std::int64_t size_of(const fs::path& path) {
+  return fs::is_regular_file(path) ? static_cast<std::int64_t>(fs::file_size(path)) : 0;
+}
+
 }  // namespace
 
 void append_line(const fs::path& path, const std::string& line) {
@@ -127,6 +144,14 @@ std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
     at = begin;
   }
   return std::min(end, keep);
+}
+
+Value mark_of_log(const fs::path& path) { return mark_at(path, size_of(path)); }
+
+bool holds_mark(const fs::path& path, const Value& mark) {
+  const Value* bytes = mark.is_table() ? mark.find("bytes") : nullptr;
+  if (bytes == nullptr || !bytes->is_integer() || bytes->as_integer() < 0) return false;
+  return bytes->as_integer() <= size_of(path) && mark_at(path, bytes->as_integer()) == mark;
 }
 
 Value last_resume(const fs::path& path) {

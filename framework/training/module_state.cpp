@@ -59,6 +59,7 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
     throw PluginError(text(error_prefix(module_.config), "parameter ", module_.name, ".", name, " is ",
                            at::toString(parameter.scalar_type()), "; parameters must be float32"));
   }
+  buffers_ = tensor_forms(module_.module->buffers());
   flat_ = flat_parameters(parameters, device, is_trainable());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Tensor parameter = parameters[i].second;
@@ -266,7 +267,11 @@ void ModuleState::swap_ema(const Tensor& scratch) {
   }
 }
 
-NamedTensors ModuleState::weights() const { return state(*module_.module); }
+NamedTensors ModuleState::weights() const {
+  const std::string fault = fault_of_forms(module_.module->buffers(), buffers_);
+  if (!fault.empty()) throw PluginError(text(error_prefix(module_.config), "module ", module_.name, ": ", fault));
+  return state(*module_.module);
+}
 
 NamedTensors ModuleState::average(std::size_t index) const {
   NamedTensors result;

@@ -112,7 +112,8 @@ class ModuleState {
   /// The averages, main one first.
   const std::vector<AverageRule>& rules() const { return rules_; }
 
-  /// Handles to the state by name: copying into them restores it.
+  /// Handles to the state by name: copying into them restores it. Throws PluginError if the buffers are no longer those
+  /// of the beginning, so that a checkpoint could not be restored.
   NamedTensors weights() const;
   NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters of the share, and buffers
   NamedTensors optimizer_state() const;
@@ -139,6 +140,7 @@ class ModuleState {
   Optimizer::Spec flat_;
   std::shared_ptr<Division> division_;  ///< null if each process does all
   Optimizer::Spec own_;                 ///< the share of this process
+  std::vector<TensorForm> buffers_;     ///< of the module
   std::vector<Tensor> parameters_;      ///< of the module itself; none if frozen
   bool is_apart_;                       ///< whether their gradients must be gathered
   Component<Optimizer> optimizer_;      ///< none if frozen, or if the share is empty

@@ -21,6 +21,8 @@
 
 namespace casdm {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 // Keys of the log line of a resume.
@@ -307,8 +309,8 @@ void start_over(const RunFolder& run, const LoadedExperiment& experiment, const 
   if (!changed.empty()) run.append(resume_line(0, 0, 0, changed));
 }
 
-void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
-            bool allow_other_data, TrainingState& state) {
+fs::path resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment,
+                const Value& config, bool allow_other_data, TrainingState& state) {
   checkpoint.check_plugins(experiment.host->used());
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
   const std::string difference = checked_data(checkpoint, state, experiment, changed, allow_other_data);
@@ -318,6 +320,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   check_networks(checkpoint, config, modules, *experiment.host);
   restore(state, checkpoint, changed, experiment);
 
+  const fs::path own = own_checkpoint(run, checkpoint);
   rewind(run, state.images(), repeats(run, checkpoint, config, difference, other_networks));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
   report_other_meaning(text("the networks were trained for other settings up to ", state.images(), " images"),
@@ -336,6 +339,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   }
   set_rates(line, checkpoint, config, state);
   run.append(line);
+  return own;
 }
 
 }  // namespace casdm

@@ -34,7 +34,8 @@ void start_over(const RunFolder& run, const LoadedExperiment& experiment, const 
 /// made differently; on stderr also whether the networks' outputs mean something else from here on. Throws, before
 /// anything is changed, PluginError if plugins were rebuilt, ConfigError if the experiment has changed so that it
 /// cannot go on from the checkpoint, Error if the data differ and that is not allowed.
-void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
-            bool allow_other_data, TrainingState& state);
+/// @return  the run's own checkpoint, see `own_checkpoint`
+std::filesystem::path resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment,
+                             const Value& config, bool allow_other_data, TrainingState& state);
 
 }  // namespace casdm

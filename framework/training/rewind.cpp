@@ -26,6 +26,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* kAsideName = "set-aside-";
+
 /// The grids of a run: samples/<images>.png.
 std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   std::vector<std::pair<std::int64_t, fs::path>> result;
@@ -66,17 +68,9 @@ std::vector<std::pair<std::int64_t, fs::path>> evaluations_in(const RunFolder& r
   return result;
 }
 
-/// Links the file into another folder, or copies it if the file system has no links.
-void link_into(const fs::path& folder, const fs::path& file) {
-  fs::create_directories(folder);
-  std::error_code failure;
-  fs::create_hard_link(file, folder / file.filename(), failure);
-  if (failure) write_file(folder / file.filename(), read_file(file));
-}
-
 fs::path free_name(const RunFolder& run) {
   for (int i = 1;; ++i) {
-    const fs::path path = run.path() / text("set-aside-", i);
+    const fs::path path = run.path() / text(kAsideName, i);
     if (!fs::exists(fs::symlink_status(path))) return path;
   }
 }
@@ -87,10 +81,17 @@ void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, c
   const fs::path path = free_name(run);
   AtomicFolder folder(path);
   const fs::path& to = folder.temporary();
-  for (const fs::path& file : files) link_into(to / file.lexically_relative(run.path()).parent_path(), file);
+  for (const fs::path& file : files) {
+    const fs::path beside = to / file.lexically_relative(run.path()).parent_path();
+    fs::create_directories(beside);
+    link_or_copy(file, beside);
+  }
   fs::create_directory(to / "checkpoints");
   if (fs::exists(run.log())) write_file(to / "metrics.jsonl", read_file(run.log()));
-  if (!checkpoints.empty()) write_file(to / "config.toml", read_file(run.config()));
+  if (!checkpoints.empty()) {
+    write_file(to / "config.toml", read_file(run.config()));
+    if (fs::exists(run.init())) write_file(to / run.init().filename(), read_file(run.init()));
+  }
   const fs::path best = best_checkpoint(run);
   const bool has_best = std::find(checkpoints.begin(), checkpoints.end(), best) != checkpoints.end();
   if (has_best) keep_as_best(RunFolder::open(to), best);
@@ -129,7 +130,51 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   run.sync();
 }
 
+/// The latest set-aside folder of the run that holds the log of `mark`; empty: none.
+fs::path set_aside_with(const RunFolder& run, const Value& mark) {
+  fs::path found;
+  for (int i = 1;; ++i) {
+    const fs::path aside = run.path() / text(kAsideName, i);
+    if (!is_there(aside)) return found;
+    if (is_run_folder(aside) && holds_mark(RunFolder::open(aside).log(), mark)) found = aside;
+  }
+}
+
+[[noreturn]] void fail_of_other_branch(const RunFolder& run, const Checkpoint& checkpoint) {
+  const Value* mark = checkpoint.numbers().find(kLogMark);
+  const fs::path home = mark != nullptr ? set_aside_with(run, *mark) : fs::path();
+  const fs::path name = Checkpoint::path_of(run, checkpoint.images()).filename();
+  throw ConfigError(text(
+      checkpoint.path().string(), " is of another branch than ", run.path().string(), ", whose log, snapshots and ",
+      "checkpoints up to ", checkpoint.images(), " images are not its past. Resume it in the run that saved it",
+      home.empty() ? text(", perhaps a set-aside folder of this one, as checkpoints/", name.string(), " there")
+                   : text(": move it to ", (home / "checkpoints" / name).string(),
+                          ", unless that is there already, and resume that")));
+}
+
+/// The run's checkpoint of that number; nothing if there is none or it is damaged.
+std::optional<Checkpoint> readable(const fs::path& own) {
+  try {
+    if (is_there(own)) return Checkpoint::open(own);
+  } catch (const Error&) {  // it is replaced
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+fs::path own_checkpoint(const RunFolder& run, const Checkpoint& checkpoint) {
+  const fs::path own = Checkpoint::path_of(run, checkpoint.images());
+  std::error_code ignored;
+  if (fs::equivalent(own, checkpoint.path(), ignored)) return own;
+  if (const std::optional<Checkpoint> there = readable(own)) {
+    if (there->files_sha256() == checkpoint.files_sha256()) return own;
+    fail_of_other_branch(run, checkpoint);
+  }
+  const Value* mark = checkpoint.numbers().find(kLogMark);
+  if (mark != nullptr && !holds_mark(run.log(), *mark)) fail_of_other_branch(run, checkpoint);
+  return checkpoint.copy_into(run);
+}
 
 void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
   try {

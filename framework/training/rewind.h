@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "framework/training/checkpoint.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
@@ -17,5 +18,12 @@ namespace casdm {
 /// Throws Error.
 /// @param repeats  the training continues as it did before: the experiment is the same
 void rewind(const RunFolder& run, std::int64_t images, bool repeats);
+
+/// The run's own checkpoint of the same state, RUN/checkpoints/<images>. If `checkpoint` has another name, as a copy
+/// that the user keeps, there may be none: then one is made, from which the run goes on after a kill.
+///
+/// Throws ConfigError, before anything is changed, if the run's folder holds the past of another branch, so that its
+/// log, snapshots and earlier checkpoints would not be those of `checkpoint`.
+std::filesystem::path own_checkpoint(const RunFolder& run, const Checkpoint& checkpoint);
 
 }  // namespace casdm

@@ -97,9 +97,9 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
 /// Restores the checkpoint and frees it, or prepares a new run; writes the run's config.toml. Returns the checkpoint's
 /// path; empty: none.
 std::string RunRecords::restore(std::optional<Checkpoint>& start, bool allow_other_data) {
-  std::string from = start ? start->path().string() : "";
+  std::string from;
   if (start) {
-    resume(*run_, *start, parts_.experiment, config_, allow_other_data, parts_.state);
+    from = resume(*run_, *start, parts_.experiment, config_, allow_other_data, parts_.state).string();
   } else {
     start_over(*run_, parts_.experiment, config_);
   }

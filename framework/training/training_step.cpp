@@ -225,6 +225,9 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   if (gradient_changes() != before) {
     model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
   }
+  if (!std::exchange(has_computed_, true)) {
+    for (const ModuleState& module : state_.modules) module.weights();  // before a checkpoint is due
+  }
   for (const ModuleState& module : state_.modules) {
     const std::string parameter = module.untrained_parameter();
     if (parameter.empty()) continue;

@@ -92,8 +92,9 @@ class TrainingStep {
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
-  bool can_withhold_ = false;  ///< whether the optimizers of all processes can leave out a step
-  std::string untrained_;      ///< not reported yet
+  mutable bool has_computed_ = false;  ///< losses, at least once
+  bool can_withhold_ = false;          ///< whether the optimizers of all processes can leave out a step
+  std::string untrained_;              ///< not reported yet
   std::optional<Unread> unread_;
 };
 

@@ -19,6 +19,7 @@
 #include "framework/support/memory.h"
 #include "framework/support/number_format.h"
 #include "framework/training/best_checkpoint.h"
+#include "framework/training/log_file.h"
 #include "framework/training/pretrained.h"
 
 namespace casdm {
@@ -72,6 +73,7 @@ std::string Checkpoints::last_good() {
 CheckpointContent Checkpoints::content() const {
   CheckpointContent content = state_.content();
   state_.check_numbers(content.tensors);
+  content.numbers.set(kLogMark, mark_of_log(run_.log()));
   content.config = config_;
   content.plugins = experiment_.host->used();
   return content;
@@ -163,11 +165,6 @@ bool Checkpoints::finish_after_failure() {
 
 void Checkpoints::save_as_best() {
   save();
-  // The training may have been resumed from a copy of a checkpoint, under another name.
-  const auto own = Checkpoint::all(run_);
-  const std::filesystem::path last(last_);
-  const auto is_last = [&](const auto& entry) { return entry.second.filename() == last.filename(); };
-  if (std::none_of(own.begin(), own.end(), is_last)) write(content());
   keep_as_best(run_, last_);
 }
 

@@ -45,7 +45,8 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
   s.option("conv_resample", &UNetOptions::conv_resample,
            "Resampling has a 3x3 convolution; false: average pooling and nearest neighbour alone.");
   s.option("dropout", &UNetOptions::dropout, "Probability of dropping an activation in a residual block, in training.")
-      .range(0, 1);
+      .range(0, 1)
+      .less_than(1);
   s.option("groups", &UNetOptions::groups, "Groups of every GroupNorm; must divide every width.")
       .range(1, kMostChannels);
   s.option("timestep_scale", &UNetOptions::timestep_scale,

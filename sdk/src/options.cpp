@@ -89,6 +89,7 @@ OptionSpec& OptionSpec::may_be_infinite() {
 }
 
 OptionSpec& OptionSpec::choices(std::vector<std::string> values) {
+  if (values.empty()) throw Error(text("option ", name, ": no choices"));
   allowed.assign(values.begin(), values.end());
   return *this;
 }

@@ -190,6 +190,10 @@ TEST_CASE("a network that breaks its contract fails the test of that clause") {
   faulty("tap_name", "hands_out_its_taps", "asked for the tap \"map\" it returned \"other\"");
   faulty("changes_time", "leaves_its_conditions", "it changed the times it was given");
   faulty("changes_labels", "leaves_its_conditions", "it changed the labels it was given");
+  faulty("lazy_buffer", "keeps_its_state", "forward changes the number of its tensors from 2 to 3");
+  faulty("other_buffer", "keeps_its_state", "forward changes the name or shape of the tensor cache");
+  faulty("folds", "keeps_its_state", "train(false) changes weight");
+  faulty("changes_weights", "keeps_its_state", "forward in evaluation changes weight");
   faulty("single", "computes_in_double", "it returned Float for Double");
   faulty("batch_statistics", "draws_only_from_what_it_is_given", "another output than in evaluation");
   faulty("batch_dropout", "draws_only_from_what_it_is_given", "depends on the rest of its batch");

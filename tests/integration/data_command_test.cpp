@@ -15,6 +15,9 @@ namespace {
 /// `--set data=...` for 20 shapes of five classes.
 const std::string kShapes = "--set 'data={type=\"shapes\", num_images=20, image_size=16}'";
 
+const std::string kBrokenParts =
+    (fs::path(CASDM_PROGRAM).parent_path().parent_path() / "tests/plugins/parts_broken.so").string();
+
 std::string of_folder(const std::string& more = "") {
   return "--set 'data={type=\"folder\", path=\"images\", labels=\"json\", image_size=16" + more + "}'";
 }
@@ -126,6 +129,25 @@ TEST_CASE("what casdm data pack writes is read back as the same images and label
   CHECK(nowhere.status == 2);
   CHECK_MESSAGE(contains(nowhere.err, "data: --out is empty"), nowhere.err);
   CHECK(!fs::exists(folder.path() / ".part"));
+}
+
+TEST_CASE(
+    "an invalid image of a data set's plugin is named where it is packed, and where it breaks its promise of labels") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  for (const auto& [fault, words] :
+       {std::pair("short",
+                  "data: parts_broken/faulty_dataset: grey 0: the data set's plugin did not return a valid image"),
+        std::pair("no_such_class",
+                  "data: parts_broken/faulty_dataset: grey 0 has the label 7; the data set promises 0 to 2")}) {
+    const Outcome packed =
+        shell("CASDM_TRUST_PLUGINS=1 casdm data pack small.toml --out " + std::string(fault) + ".zip --plugin " +
+                  kBrokenParts + " --set 'data={type=\"faulty_dataset\", image_size=16, fault=\"" + fault + "\"}'",
+              folder.path());
+    CHECK(packed.status == 1);
+    CHECK_MESSAGE(contains(packed.err, words), packed.err);
+    CHECK_FALSE(fs::exists(folder.path() / (std::string(fault) + ".zip")));
+  }
 }
 
 TEST_CASE("packing a part without an image of the last class warns that the archive has fewer classes") {

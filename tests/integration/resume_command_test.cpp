@@ -185,6 +185,50 @@ TEST_CASE("a complete run that was killed before it removed an old checkpoint re
   CHECK(fs::exists(newest));
 }
 
+TEST_CASE("a resume from a copy of a checkpoint makes it the run's own, but not over the past of another branch") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto run = [&](const std::string& command) { return shell(command, folder.path()); };
+  const fs::path checkpoints = folder.path() / "runs/small/checkpoints", kept = checkpoints / "kept";
+  const auto digest = [&](const fs::path& checkpoint) { return sha256_of_file(checkpoint / "weights.safetensors"); };
+  const std::string train = "casdm train small.toml --set checkpoint.every_images=8 --set log.sample_count=0";
+  REQUIRE(run(train + " --set checkpoint.keep_last=1 --set train.total_images=16").status == 0);
+  fs::copy(checkpoints / "000000000016", kept, fs::copy_options::recursive);
+  REQUIRE(run(std::string(kResume) + " --set train.total_images=24").status == 0);
+  REQUIRE_FALSE(fs::exists(checkpoints / "000000000016"));
+  // Killed before its first checkpoint, the run goes on from the copy.
+  const std::string killed =
+      " --set train.total_images=100k --set checkpoint.every_images=100k & for i in $(seq 600); do "
+      "grep -q resumed runs/small/metrics.jsonl && break; sleep 0.1; done; sleep 0.3; kill -9 $!; "
+      "wait";
+  run("casdm train --resume runs/small/checkpoints/kept" + killed);
+  REQUIRE(fs::exists(checkpoints / "000000000016/state.json"));
+  CHECK(digest(checkpoints / "000000000016") == digest(kept));
+  const Outcome next = run(std::string(kResume) + " --set train.total_images=24 --set checkpoint.every_images=8");
+  CHECK_MESSAGE(contains(next.err, "continuing from runs/small/checkpoints/000000000016"), next.err);
+
+  // Another way from 8 on.
+  fs::remove_all(kept);
+  REQUIRE(run(train + " --overwrite --set checkpoint.keep_last=9 --set train.total_images=24").status == 0);
+  fs::copy(checkpoints / "000000000016", kept, fs::copy_options::recursive);
+  const std::string whole = "casdm train --resume runs/small/checkpoints/";
+  REQUIRE(run(whole + "kept --set train.total_images=32").status == 0);  // the same state as the run's own
+  REQUIRE(run(whole + "000000000008 --set optimizer.learning_rate=0.05 --set train.total_images=24").status == 0);
+  const std::string before = read_file(folder.path() / "runs/small/metrics.jsonl");
+  for (const bool has_own : {true, false}) {
+    if (!has_own) fs::remove_all(checkpoints / "000000000016");
+    const Outcome refused = run(whole + "kept --set train.total_images=40");
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(contains(refused.err, "kept is of another branch than "), refused.err);
+    CHECK_MESSAGE(contains(refused.err, "/small/set-aside-2/checkpoints/000000000016, unless"), refused.err);
+    CHECK(fs::exists(checkpoints / "000000000016") == has_own);
+    CHECK(read_file(folder.path() / "runs/small/metrics.jsonl") == before);
+  }
+  CHECK(
+      run("casdm train --resume runs/small/set-aside-2/checkpoints/000000000016 --set train.total_images=40").status ==
+      0);
+}
+
 TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a closed pipe does not end it") {
   for (const std::string signal : {"HUP", "USR1", "TERM"}) {
     CAPTURE(signal);

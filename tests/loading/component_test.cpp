@@ -95,6 +95,19 @@ TEST_CASE("every method of a data set and of a module is attributed") {
   CHECK(message_of<Error>([&] { dataset.left_out(); }) == expected);
 }
 
+TEST_CASE("a name in an error of a data set begins no line of the message") {
+  const auto message = [](const auto& error) {
+    const AttributedDataset dataset(throwing([&] { throw error; }));
+    return message_of([&] { dataset.get(0); });
+  };
+  for (const std::string& said : {message(Error("z\ncasdm: forged")), message(ConfigError("z\ncasdm: forged")),
+                                  message(PluginError("z\ncasdm: forged"))}) {
+    CHECK(said == "a.toml:3:1: data: mine/pictures: z\\ncasdm: forged");
+  }
+  CHECK(message(std::runtime_error("z\ncasdm: forged")) ==
+        "a.toml:3:1: data: mine/pictures: failed: z\\ncasdm: forged");
+}
+
 TEST_CASE("a change of global state is undone and reported once") {
   const Component<Dataset> careless(std::make_shared<ThrowingDataset>([] { c10::GradMode::set_enabled(false); }),
                                     ComponentConfig{"mine/careless", {}});

@@ -270,6 +270,7 @@ TEST_CASE("a schedule that returns another shape than it was given is refused by
       return x_t.size(0) == 1 ? x_t.to(at::kDouble) : x_t.narrow(1, 0, 1);
     }
     Tensor network_time(const Tensor&) const override { return {}; }
+    double prior_std() const override { return std::numeric_limits<double>::infinity(); }
   };
   const auto schedule = checked_schedule({std::make_shared<Misshapen>(), {"mine/path", {}}});
   const Tensor x = at::zeros({2, 3, 4, 4}), t = at::zeros({2});
@@ -278,6 +279,8 @@ TEST_CASE("a schedule that returns another shape than it was given is refused by
                        PluginError);
   CHECK_THROWS_WITH_AS(schedule->network_input(x.narrow(0, 0, 1), t.narrow(0, 0, 1)),
                        "mine/path: network_input() returned Double for images of type Float; expected their type",
+                       PluginError);
+  CHECK_THROWS_WITH_AS(schedule->prior_std(), "mine/path: prior_std() returned inf; expected a finite number above 0",
                        PluginError);
   CHECK_THROWS_WITH_AS(schedule->network_time(t), "mine/path: network_time() returned nothing; expected [2]",
                        PluginError);

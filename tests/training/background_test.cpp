@@ -27,7 +27,7 @@ std::vector<std::string> every_step(const std::string& in_background) {
 
 /// A value without what a clock determines.
 std::string without_times(Value value) {
-  for (const char* key : {"seconds", "images_per_second"}) {
+  for (const char* key : {"seconds", "images_per_second", kLogMark}) {
     if (value.find(key) != nullptr) value.set(key, 0);
   }
   return to_json(value);

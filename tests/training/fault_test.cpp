@@ -231,6 +231,14 @@ TEST_CASE("a backbone's taps and a head's predictions for metrics must have thei
                                          "[head]\ntype = \"single\"\n" + network + "\"changes_weights\"\n",
                                          {"log.sample_count=4", "log.sample_every_images=8"}));
   CHECK_MESSAGE(said.find("it changed its parameters or buffers outside of training") != std::string::npos, said);
+  for (const auto& [fault, words] :
+       {std::pair("lazy_buffer", "module theta: it has 1 buffers now and had 0 when it was made"),
+        std::pair("other_buffer", "module theta: its buffer \"cache\" has the shape [4] now; when it was made"),
+        std::pair("folds", "train() changed its parameters or buffers")}) {
+    said = message(fault, "[head]\ntype = \"single\"\n" + network + "\"" + fault + "\"\n");
+    CHECK_MESSAGE(said.find(words) != std::string::npos, said);
+    CHECK_THROWS_AS(Checkpoint::open(folder.path() / fault), NoCheckpoint);
+  }
   said = message_of_run(small_experiment(
       folder.path(), "head_sampled",
       "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"sampling_weights\"\n" + network + "\"none\"\n",

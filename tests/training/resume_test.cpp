@@ -23,7 +23,7 @@ const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"ssim\"\nwarmup
 /// The numbers without those that a clock determines.
 std::string numbers(const Checkpoint& checkpoint) {
   Value result = checkpoint.numbers();
-  result.set("seconds", 0);
+  for (const char* key : {"seconds", kLogMark}) result.set(key, 0);
   return to_json(result);
 }
 

@@ -20,15 +20,36 @@ struct FaultyBackboneOptions {
 
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
-        .choices({"none",           "whole_t",          "in_place",
-                  "single",         "batch_statistics", "batch_dropout",
-                  "one_seed",       "remembers",        "shared",
-                  "double_weights", "two_types",        "throws",
-                  "tap_name",       "tap_shape",        "tap_type",
-                  "tap_twice",      "changes_time",     "changes_labels",
-                  "tap_flat",       "tap_empty",        "changes_weights",
-                  "own_gradient",   "backward_state",   "no_gradient",
-                  "other_memory",   "detached_handles", "tied"});
+        .choices({"none",
+                  "whole_t",
+                  "in_place",
+                  "single",
+                  "batch_statistics",
+                  "batch_dropout",
+                  "one_seed",
+                  "remembers",
+                  "shared",
+                  "double_weights",
+                  "two_types",
+                  "throws",
+                  "tap_name",
+                  "tap_shape",
+                  "tap_type",
+                  "tap_twice",
+                  "changes_time",
+                  "changes_labels",
+                  "tap_flat",
+                  "tap_empty",
+                  "changes_weights",
+                  "own_gradient",
+                  "folds",
+                  "lazy_buffer",
+                  "other_buffer",
+                  "backward_state",
+                  "no_gradient",
+                  "other_memory",
+                  "detached_handles",
+                  "tied"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -61,12 +82,20 @@ class FaultyBackbone final : public Backbone {
     return handles;
   }
   NamedTensors buffers() const override {
-    return is("tied") ? NamedTensors{{"tied", weight_.detach()[0]}} : NamedTensors();
+    if (is("tied")) return {{"tied", weight_.detach()[0]}};
+    if (is("lazy_buffer") && calls_ > 0) return {{"cache", cache_}};
+    if (is("other_buffer")) return {{"cache", cache_}};
+    return {};
   }
-  void train(bool on) override { training_ = on; }
+  void train(bool on) override {
+    training_ = on;
+    if (is("folds")) weight_.detach().mul_(on ? 1 / 1.1 : 1.1);
+  }
 
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
     testing::meddle(change_);
+    ++calls_;
+    if (is("other_buffer")) cache_ = at::zeros({x.size(0)});
     if (is("throws")) throw std::runtime_error("the backbone gave up");
     if (is("in_place")) Tensor(x.detach()).mul_(0.5);
     if (is("changes_weights") && !training_) weight_.detach().add_(0.01);
@@ -86,7 +115,7 @@ class FaultyBackbone final : public Backbone {
       at::Generator generator = make_generator(condition.dropout.seeds.front());
       y = y * at::empty_like(y).bernoulli_(0.5, generator);
     }
-    if (is("remembers")) y = y + 0.1 * static_cast<double>(calls_++);
+    if (is("remembers")) y = y + 0.1 * static_cast<double>(calls_ - 1);
     if (is("backward_state") && y.requires_grad()) {
       y.register_hook([](const Tensor& gradient) {
         at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
@@ -117,7 +146,7 @@ class FaultyBackbone final : public Backbone {
   std::string change_;
   TapInfo tap_;
   NamedTensors parameters_;
-  Tensor weight_, time_, labels_, augment_;
+  Tensor weight_, time_, labels_, augment_, cache_ = at::zeros({1});
   bool training_ = true;
   std::int64_t calls_ = 0;
 };

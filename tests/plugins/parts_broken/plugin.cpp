@@ -135,7 +135,8 @@ struct FaultyDatasetOptions {
 
   static void describe(Schema<FaultyDatasetOptions>& s) {
     s.option("fault", &FaultyDatasetOptions::fault, "What goes wrong.")
-        .choices({"none", "label_without_classes", "always_rgb", "two_lines", "short", "huge", "rude"});
+        .choices(
+            {"none", "label_without_classes", "always_rgb", "two_lines", "short", "huge", "rude", "no_such_class"});
     s.option("change", &FaultyDatasetOptions::change, "What `get` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -154,9 +155,12 @@ class FaultyDataset final : public Dataset {
     constexpr std::int64_t kHuge = std::int64_t{1} << 32;  // two sides, multiplied in 64 bits, are 0
     if (options_.fault == "huge") return {{kHuge, kHuge, channels_, {}}, -1};
     return {{16, 16, channels_, std::vector<std::uint8_t>(bytes, static_cast<std::uint8_t>(index))},
-            options_.fault == "label_without_classes" ? 0 : -1,
+            options_.fault == "label_without_classes" ? 0
+            : options_.fault == "no_such_class"       ? 7
+                                                      : -1,
             options_.fault == "rude" ? "have \x1b]0;title\x07" : ""};
   }
+  std::int64_t num_classes() const override { return options_.fault == "no_such_class" ? 3 : 0; }
   std::string describe(std::int64_t index) const override { return "grey " + std::to_string(index); }
   std::string left_out() const override { return options_.fault == "two_lines" ? "a.txt\nb.txt" : ""; }
 
