@@ -176,7 +176,7 @@ void init(const po::variables_map& parsed) {
   }
   write_result(starter_experiment(schema_of<Experiment>(), catalog_for(Value(), parsed), chosen), parsed);
   if (parsed.count("out") > 0) {
-    std::cerr << "Whether its components fit together: casdm train " << shell_word(values(parsed, "out").front())
+    std::cerr << "Whether its components fit together: casdm train " << shell_word(parsed["out"].as<std::string>())
               << " --dry-run\n";
   }
 }

@@ -138,8 +138,10 @@ class Command {
       judge_samples();
     } catch (const std::exception& error) {
       if (!is_out_of_memory(error)) throw;
-      throw OutOfMemory(text(exception_message(error), ". A smaller --batch than ",
-                             a_.batch.value_or(SamplingRequest::kBatch), " needs less"));
+      const std::int64_t batch = a_.batch.value_or(SamplingRequest::kBatch);
+      throw OutOfMemory(text(exception_message(error), ". ",
+                             batch > 1 ? text("A smaller --batch than ", batch, " needs less to draw samples. ") : "",
+                             "Judges take 64 images at a time, whatever --batch is: smaller features need less"));
     }
   }
 
@@ -178,6 +180,8 @@ class Command {
         std::cerr << "already evaluated: " << file.path().string() << '\n';
         std::error_code ignored;
         fs::remove(file.state(), ignored);  // left behind if the process was killed
+        known->set("name", a_.what);        // the run may have been renamed
+        if (Value* run = known->find("run"); run != nullptr && run->is_table()) run->set("path", a_.what);
         records_.push_back(*known);
         continue;
       }

@@ -81,14 +81,16 @@ po::options_description described(SampleArguments& a) {
 /// An unfinished sampling continues with its own checkpoint as long as the run has it, even if there is a newer one.
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
   const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
-  const fs::path run = a.run, before = run / "checkpoints" / name;
   std::error_code ignored;
+  const bool is_mark = fs::is_symlink(a.run, ignored) && is_there(fs::path(a.run) / "state.json");
+  const fs::path run = is_mark ? fs::path(a.run).parent_path().parent_path() : fs::path(a.run);
+  const fs::path before = run / "checkpoints" / name;
   if (!name.empty() && fs::exists(before, ignored)) return Checkpoint::open(before);
   if (!name.empty() && fs::exists(run / "config.toml", ignored)) {
     std::cerr << text("the unfinished sampling in ", a.out, " was begun with the checkpoint ", name, ", which ",
                       run.string(), " does not have\n");
   }
-  return Checkpoint::open(run);
+  return Checkpoint::open(a.run);
 }
 
 /// Everything that determines the images.
@@ -157,6 +159,7 @@ void sample(const SampleArguments& a, World& world) {
                      " images. The same command", a.overwrite ? " without --overwrite" : "", " continues from there"));
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
+    if (a.batch_size() == 1) throw;
     throw OutOfMemory(text(exception_message(error), ". A smaller --batch than ", a.batch_size(), " needs less"));
   }
   std::cout << folder.grid().string() << '\n';

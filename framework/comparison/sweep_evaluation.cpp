@@ -261,11 +261,13 @@ Value evaluation_of(const Sweep& sweep) {
   if (!sweep.evaluate) return {};
   Value::Array result(sweep.evaluate->begin(), sweep.evaluate->end());
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
-    std::vector<std::string> named;
-    if (option.name == kConfig) named.push_back(path_of(option.value, sweep.file).string());
-    if (option.name == kWeights) named = weights_in(option.value, sweep);
-    for (const std::string& path : named) {
-      std::error_code ignored;
+    std::error_code ignored;
+    if (option.name == kConfig) {  // with what it includes
+      const fs::path config = path_of(option.value, sweep.file);
+      if (fs::is_regular_file(config, ignored)) result.emplace_back(sha256(to_json(load_document(config))));
+    }
+    if (option.name != kWeights) continue;
+    for (const std::string& path : weights_in(option.value, sweep)) {
       if (fs::path(path).is_absolute() && fs::is_regular_file(path, ignored)) result.emplace_back(sha256_of_file(path));
     }
   }

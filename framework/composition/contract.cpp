@@ -1,6 +1,7 @@
 #include "framework/composition/contract.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/kept_buffers.h"
 #include "framework/loading/attributed.h"
@@ -201,6 +203,55 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
   }
 }
 
+namespace {
+
+/// Whether noisy images at `level` may have this standard deviation: that of clean ones is between 0 and 1.
+bool may_have(const NoiseLevel& level, double deviation) {
+  constexpr double kFactor = 1.5;
+  const double most = std::hypot(level.alpha, level.sigma);
+  return deviation >= level.sigma / kFactor && deviation <= most * kFactor;
+}
+
+std::string deviations(const NoiseLevel& level) {
+  return text(number(level.sigma), " to ", number(std::hypot(level.alpha, level.sigma)));
+}
+
+/// @param times  float64, from the first to the last
+void check_derived(const Component<NoiseScheduler>& component, const AttributedSchedule& schedule,
+                   const Tensor& times) {
+  const TimeRange range = schedule.range();
+  const double direction = range.last > range.clean ? 1 : -1;
+  const Tensor before = schedule.previous(times).to(at::kDouble);
+  const Tensor is_sound = ((times - before) * direction).gt(0).logical_and(((before - range.clean) * direction).ge(0));
+  const Tensor bad = is_sound.logical_not().nonzero();
+  if (bad.size(0) > 0) {
+    const auto row = bad[0][0].item<std::int64_t>();
+    component.fail(text("previous() of t = ", number(times[row].item<double>()), " is ",
+                        number(before[row].item<double>()),
+                        "; expected a time of less noise, at most the clean image's, ", number(range.clean)));
+  }
+  if (times.size(0) > 2 && before[-1].item<double>() == range.clean) {
+    component.fail(text("previous() of the last time is the clean image's; expected one training step"));
+  }
+  const NoiseLevel last = schedule.level(range.last);
+  if (const double prior = schedule.prior_std(); !may_have(last, prior)) {
+    component.fail(text("prior_std() is ", number(prior), "; images at the last time have a standard deviation of ",
+                        deviations(last)));
+  }
+  const Tensor ends = at::stack({times[0], times[-1]}).to(at::kFloat);
+  const Tensor seen = schedule.network_time(ends).to(at::kDouble);
+  const bool is_constant = times.size(0) > 1 && at::equal(seen[0], seen[1]);
+  if (is_constant || !seen.isfinite().all().item<bool>()) {
+    component.fail(text("network_time() is ", number(seen[0].item<double>()), " at the first time and ",
+                        number(seen[1].item<double>()), " at the last; expected two finite numbers"));
+  }
+  if (!schedule.network_input(at::ones({2, 1, 1, 1}), ends).isfinite().all().item<bool>()) {
+    component.fail("network_input() of finite images is not finite at the first or last time");
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& component) {
   constexpr std::int64_t kMostTimes = 100000;
   constexpr double kCleanTolerance = 1e-4;
@@ -236,6 +287,10 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
                         " at t = ", number(times[row.item<std::int64_t>()].item<double>()),
                         "; expected a finite number, at least 0"));
   }
+  if (schedule->sigma(times[0]).item<double>() == 0) {
+    component.fail(text("sigma is 0 at the first time, ", number(first), ", at which networks are trained and which ",
+                        "samplers end at; begin a little after the clean image"));
+  }
   if (is_whole) schedule->alpha(times.to(at::kLong));  // as training asks; checked there
   const Tensor ratio = schedule->log_snr(times);
   const Tensor rises = (ratio.narrow(0, 1, count - 1) < ratio.narrow(0, 0, count - 1)).logical_not().nonzero();
@@ -251,6 +306,7 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
     component.fail(text(name, " is ", number(value.item<double>()), " at the clean image, t = ", number(clean),
                         "; expected ", number(expected)));
   }
+  check_derived(component, *schedule, times);
   return schedule;
 }
 
@@ -308,6 +364,21 @@ double checked_initial_scale(const Component<Sampler>& sampler) {
     sampler.fail(text("initial_scale is ", scale, "; expected a positive number"));
   }
   return scale;
+}
+
+void check_beginning(const Component<Sampler>& sampler, const NoiseScheduler& schedule, const ImageShape& image) {
+  const at::NoGradGuard no_grad;
+  const NoiseLevel level = schedule.level(sampler.call(&Sampler::plan).front().t);
+  Tensor noise =
+      at::empty({1, image.channels, image.height, image.width}).normal_(0, 1, make_generator(derive_seed(0, "noise")));
+  noise *= checked_initial_scale(sampler) / noise.square().mean().sqrt();
+  sampler.call(&Sampler::start);
+  const Tensor input =
+      checked_images(sampler, sampler.call(&Sampler::model_input, noise, std::size_t{0}), noise, "model_input()");
+  const double deviation = input.square().mean().sqrt().item<double>();
+  if (may_have(level, deviation)) return;
+  sampler.fail(text("it begins at t = ", number(level.t), " with images of the standard deviation ", number(deviation),
+                    ", after initial_scale() and model_input(); there they have ", deviations(level)));
 }
 
 }  // namespace casdm

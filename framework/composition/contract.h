@@ -24,7 +24,8 @@ void check_estimate(const Component<CascadeHead>& head, const Estimate& estimate
 void check_losses(const Component<CascadeHead>& head, const Losses& losses, const TrainingBatch& batch,
                   const std::vector<NamedModule>& modules);
 
-/// The path, as AttributedSchedule: its times must be monotonic, alpha and sigma finite, and their ratio must decrease.
+/// The path, as AttributedSchedule: its times must be monotonic, alpha and sigma finite, and their ratio must decrease;
+/// `previous`, `prior_std` and what networks get must agree with them.
 std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& schedule);
 
 /// The data set, as AttributedDataset: the number of classes must not be negative, and extras must have names and
@@ -34,6 +35,9 @@ std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& dataset);
 /// The sampler's plan, after checking it and the initial scale.
 std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, const TimeRange& times);
 double checked_initial_scale(const Component<Sampler>& sampler);
+
+/// The first input of the model must be as large as images of that noise are, up to a factor of 1.5.
+void check_beginning(const Component<Sampler>& sampler, const NoiseScheduler& schedule, const ImageShape& image);
 
 /// What is wrong with `images`, which should be like `like`; empty: nothing.
 std::string difference(const Tensor& images, const Tensor& like);

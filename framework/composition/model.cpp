@@ -113,7 +113,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, s
   model.modules = checked_modules(model.head);
   model.sampler = host.create<Sampler>(options.sampler, {model.schedule, model.image});
   checked_plan(model.sampler, model.schedule->range());
-  checked_initial_scale(model.sampler);
+  check_beginning(model.sampler, *model.schedule, model.image);
   return model;
 }
 

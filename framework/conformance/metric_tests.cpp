@@ -263,6 +263,10 @@ void remembers_in_its_buffers(const Subject& subject) {
   for (std::size_t i = 0; i < handles.size(); ++i) Tensor(handles[i].second).copy_(learned[i]);
   require(at::equal((*metric.metric)(b, a, training), (*other.metric)(b, a, training)),
           "restored from its buffers it gives another distance: it remembers something elsewhere");
+  (*metric.metric)(a, a * 0.5, training);
+  (*other.metric)(a, a * 0.5, training);
+  require(same(copies(*metric.metric), copies(*other.metric)),
+          "restored from its buffers it goes on to learn otherwise: it remembers something elsewhere");
 }
 
 /// For a metric made of others, all of them stand-ins here, which weight images by their signal-to-noise ratio.

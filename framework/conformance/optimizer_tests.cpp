@@ -190,9 +190,16 @@ void does_in_one_pass_what_its_parts_do(const Subject& subject) {
     set_gradients(in_parts, subject.seed(), step);
     const Tensor gradients = spec.gradients.clone(), weights = spec.weights.clone();
     const WholeStep whole{kRate, at::full({}, 0.25), {averages.begin(), averages.begin() + step + 2}};
+    std::vector<Tensor> before;
+    for (const auto& [name, buffer] : optimizer->buffers()) before.push_back(buffer.clone());
     if (!one_pass->whole_step(whole)) {
       require(at::equal(weights, spec.weights) && at::equal(gradients, spec.gradients),
               "whole_step returns false but has changed the weights or the gradients");
+      const NamedTensors now = optimizer->buffers();
+      for (std::size_t i = 0; i < now.size(); ++i) {
+        require(at::equal(before.at(i), now[i].second),
+                text("whole_step returns false but has changed the buffer ", now[i].first));
+      }
       throw Skip("it takes no whole steps on this device");
     }
     in_parts.gradients.mul_(0.25);

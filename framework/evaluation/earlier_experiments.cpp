@@ -19,13 +19,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kLargestLog = std::size_t{1} << 31;
+constexpr std::size_t kLargestLog = std::size_t{1} << 31, kLargestStateFile = 64 << 20;
 constexpr int kMostDepth = 8;  // of a chain of runs that took weights from one another
 constexpr std::size_t kMostRuns = 64, kMostExperiments = 256, kMostChanges = 10'000;
 
-/// The resumes recorded in the log of `run` before `images` images, oldest first. Of several at one checkpoint the last
-/// holds: what the others trained was set aside.
-std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
+/// The resumes recorded in the log of `run`, oldest first. Of several at one checkpoint the last holds: what the others
+/// trained was set aside.
+std::vector<Value> resumes_in(const fs::path& run) {
   std::vector<Value> result;
   const std::string log = read_regular_file(run / "metrics.jsonl", kLargestLog);
   for (std::size_t start = 0; start < log.size();) {
@@ -35,7 +35,7 @@ std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
     if (!line.starts_with("{\"resumed\"")) continue;
     Value resume = from_json(line);
     const Value* at = resume.find("images");
-    if (at == nullptr || !at->is_integer() || at->as_integer() >= images) continue;
+    if (at == nullptr || !at->is_integer()) continue;
     if (!result.empty() && *result.back().find("images") == *at) result.pop_back();
     result.push_back(std::move(resume));
   }
@@ -75,10 +75,22 @@ fs::path run_of(const fs::path& file) {
   return {};
 }
 
+/// The experiment of the checkpoint that holds `file`; null: it is no checkpoint's, or no longer the one of `sum`.
+Value experiment_beside(const fs::path& file, const std::string& sum) {
+  const fs::path state = file.parent_path() / "state.json";
+  if (!is_there(state)) return {};
+  const Value record = from_json(read_regular_file(state, kLargestStateFile));
+  const Value* files = record.find("files");
+  const Value* own = files != nullptr ? files->find(file.filename().string()) : nullptr;
+  const Value* digest = own != nullptr ? own->find("sha256") : nullptr;
+  const Value* config = record.find("config");
+  return digest != nullptr && *digest == Value(sum) && config != nullptr ? *config : Value();
+}
+
 /// What a run's init.json says of one run from which weights were taken.
 struct Source {
   std::int64_t images = 0;
-  std::set<fs::path> experiments;  ///< files, beside the weights if they are a checkpoint's
+  std::map<std::int64_t, Value> experiments;  ///< by images: of the checkpoints with the weights; null: look for it
 };
 
 /// The runs that init.json of `run` names, by canonical path.
@@ -93,13 +105,15 @@ std::map<fs::path, Source> sources_of(const fs::path& run) {
     const fs::path folder = found.empty() ? found : fs::canonical(found, failure);
     if (folder.empty() || failure) continue;
     Source& source = sources[folder];
-    const Value* images = taken.find("images");
-    source.images =
-        std::max(source.images, images != nullptr && images->is_integer() ? images->as_integer()
-                                                                          : std::numeric_limits<std::int64_t>::max());
-    const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";
-    const fs::path own = fs::canonical(beside, failure);
-    source.experiments.insert(failure ? folder / "config.toml" : own);
+    const Value* seen = taken.find("images");
+    const Value* sum = taken.find("sha256");
+    const std::int64_t images =
+        seen != nullptr && seen->is_integer() ? seen->as_integer() : std::numeric_limits<std::int64_t>::max();
+    source.images = std::max(source.images, images);
+    Value& experiment = source.experiments[images];
+    if (experiment.is_null() && sum != nullptr && sum->is_string()) {
+      experiment = experiment_beside(file->as_string(), sum->as_string());
+    }
   }
   return sources;
 }
@@ -134,34 +148,51 @@ class Search {
   }
 
  private:
+  /// @param experiment  of the run after `images` images
   void add_resumes(const fs::path& run, Value experiment, std::int64_t images, const std::string& of) {
-    std::vector<Value> resumes = resumes_in(run, images);
+    const std::vector<Value> resumes = resumes_in(run);
     for (auto resume = resumes.rbegin(); resume != resumes.rend(); ++resume) {
-      const Value* changed = resume->find("changed");
-      if (changed == nullptr || !changed->is_table() || changed->as_table().empty()) continue;
-      for (const auto& [key, change] : changed->as_table()) {
-        if (++changes_ > kMostChanges) {
-          is_cut_ = true;
-          return;
-        }
-        if (const Value* from = change.find("from")) set_back(experiment, key, *from);
-      }
+      if (resume->find("images")->as_integer() >= images || !takes_back(*resume, experiment)) continue;
       add({text("until ", resume->find("images")->as_integer(), " images", of), experiment});
     }
   }
 
-  void add_sources(const fs::path& run, const std::string& of, int depth) {
-    for (const auto& [folder, source] : sources_of(run)) {
-      const std::string when = text(" of ", printable(folder.string()), of);
-      Value experiment;
-      for (const fs::path& file : source.experiments) {
-        if (is_cut_) return;
-        Value found = load_document(file);
-        if (found == experiment) continue;
-        experiment = std::move(found);
-        add({when.substr(1), experiment});
+  /// Sets `experiment` back to what it was before the resume; false: that changed nothing.
+  bool takes_back(const Value& resume, Value& experiment) {
+    const Value* changed = resume.find("changed");
+    if (changed == nullptr || !changed->is_table() || changed->as_table().empty()) return false;
+    for (const auto& [key, change] : changed->as_table()) {
+      if (++changes_ > kMostChanges) {
+        is_cut_ = true;
+        return false;
       }
-      add_run(folder, experiment, source.images, when, depth + 1);
+      if (const Value* from = change.find("from")) set_back(experiment, key, *from);
+    }
+    return true;
+  }
+
+  /// That of a run's config.toml without the resumes after `images` images.
+  Value experiment_at(const fs::path& run, std::int64_t images) {
+    Value experiment = load_document(run / "config.toml");
+    const std::vector<Value> resumes = resumes_in(run);
+    for (auto resume = resumes.rbegin(); resume != resumes.rend(); ++resume) {
+      if (resume->find("images")->as_integer() >= images) takes_back(*resume, experiment);
+    }
+    return experiment;
+  }
+
+  void add_sources(const fs::path& run, const std::string& of, int depth) {
+    for (auto& [folder, source] : sources_of(run)) {
+      const std::string when = text(" of ", printable(folder.string()), of);
+      Value last;
+      for (auto& [images, experiment] : source.experiments) {
+        if (is_cut_) return;
+        if (experiment.is_null()) experiment = experiment_at(folder, images);
+        if (experiment == last) continue;
+        last = std::move(experiment);
+        add({when.substr(1), last});
+      }
+      add_run(folder, last, source.images, when, depth + 1);
     }
   }
 

@@ -15,6 +15,7 @@
 #include "framework/evaluation/judged_checkpoint.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
+#include "framework/support/run_contents.h"
 #include "framework/support/sealed_json.h"
 
 namespace casdm {
@@ -68,6 +69,7 @@ EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, s
                                const Reference& reference, const Judges& judges)
     : run_(run) {
   if (run.empty()) return;
+  require_own_folder(run / "evaluation");
   for (const JudgeMetric& metric : judges.metrics())
     names_.insert(metric.score_names.begin(), metric.score_names.end());
   Value settings = images.settings();
@@ -127,9 +129,10 @@ void EvaluationFile::write(const Value& record) const { write_record(path_, reco
 Value EvaluationFile::run_table(const std::string& name, const DrawnImages& images) const {
   const Value& settings = images.settings();
   const Checkpoint& checkpoint = images.checkpoint();
-  const Value where(Value::Table{{"path", checkpoint.path().string()},
-                                 {"images", checkpoint.images()},
-                                 {kFilesDigest, checkpoint.files_sha256()}});
+  Value where(Value::Table{{"path", checkpoint.path().string()},
+                           {"images", checkpoint.images()},
+                           {kFilesDigest, checkpoint.files_sha256()}});
+  if (const Value* mark = checkpoint.numbers().find(kLogMark)) where.set(kLogMark, *mark);
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
   for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data",
                           kConditionsDigest, "seed", "batch", "precision", "device"}) {
@@ -141,6 +144,7 @@ Value EvaluationFile::run_table(const std::string& name, const DrawnImages& imag
 
 void keep_floor(const fs::path& run, const Value& record) {
   if (run.empty()) return;
+  require_own_folder(run / "evaluation");
   write_record(run / "evaluation" / text("floor-", sha256(to_json(record)).substr(0, kKeyDigits), ".json"), record);
 }
 

@@ -8,6 +8,7 @@
 #include "framework/config/key_path.h"
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
+#include "framework/training/log_file.h"
 
 namespace casdm {
 
@@ -42,7 +43,9 @@ bool JudgedCheckpoints::have_judged(const Value& record) {
     name << std::setw(12) << std::setfill('0') << images->as_integer();
     known->second = files_sha256(run_ / "checkpoints" / name.str());
   }
-  return known->second.empty() || *judged == Value(known->second);
+  if (!known->second.empty()) return *judged == Value(known->second);
+  const Value* mark = find_path(record, text("run.checkpoint.", kLogMark));
+  return mark == nullptr || holds_mark(run_ / "metrics.jsonl", *mark, images->as_integer());
 }
 
 }  // namespace casdm

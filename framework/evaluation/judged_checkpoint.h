@@ -23,8 +23,8 @@ class JudgedCheckpoints {
   explicit JudgedCheckpoints(std::filesystem::path run) : run_(std::move(run)) {}
 
   /// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or
-  /// started anew, and came to that number again. A record that does not say, and one whose checkpoint was removed, is
-  /// believed.
+  /// started anew, and came to that number again, or if it was a copy from another branch. A record that does not say
+  /// is believed, and so is one whose checkpoint was removed, if the run's log is its past.
   bool have_judged(const Value& record);
 
  private:

@@ -267,13 +267,36 @@ NamedTensors started(const JudgeMetric& metric) {
   return state;
 }
 
-std::vector<Tensor> tensors_of(const NamedTensors& state) {
-  std::vector<Tensor> tensors;
-  for (const auto& [name, tensor] : state) tensors.push_back(tensor);
-  return tensors;
+}  // namespace
+
+Moments moments_of(const JudgeMetric& metric, const NamedTensors& state) {
+  const Untouched given(handles_in(state), Untouched::Compared::versions);
+  Moments moments = metric.metric.call([&](SetMetric&) { return metric.of_moments()->moments(state); });
+  given.check(metric.metric, "the state");
+  const auto is_sound = [](const Tensor& tensor, std::int64_t sides) {
+    return tensor.defined() && tensor.is_cpu() && tensor.layout() == at::kStrided &&
+           tensor.scalar_type() == at::kDouble && tensor.dim() == sides && tensor.isfinite().all().item<bool>();
+  };
+  const bool are_sound = is_sound(moments.mean, 1) && is_sound(moments.covariance, 2) &&
+                         moments.covariance.size(0) == moments.mean.size(0) &&
+                         moments.covariance.size(1) == moments.mean.size(0) && moments.images >= 0;
+  if (!are_sound) {
+    metric.metric.fail("moments() did not return a finite float64 mean [D] and covariance [D, D] on the CPU");
+  }
+  return {moments.mean.contiguous(), moments.covariance.contiguous(), moments.images};
 }
 
-}  // namespace
+NamedTensors state_of(const JudgeMetric& metric, const Moments& moments) {
+  const Untouched given({moments.mean, moments.covariance}, Untouched::Compared::versions);
+  NamedTensors state = metric.metric.call([&](SetMetric&) { return metric.of_moments()->from_moments(moments); });
+  given.check(metric.metric, "the moments");
+  check_state(metric, "from_moments()", state);
+  if (const auto names = names_of(started(metric)); names_of(state) != names) {
+    metric.metric.fail(text("from_moments() left a state of ", join(names_of(state), ", "), "; start() has ",
+                            join(names, ", "), ", in this order"));
+  }
+  return state;
+}
 
 SetState Judges::start() const {
   SetState set;
@@ -379,8 +402,8 @@ std::vector<JudgedScore> Judges::compare(const SetState& generated, const SetSta
     if (metric.info.needs_reference && reference.metrics[i].empty()) continue;
     const NamedTensors none = metric.info.needs_reference ? NamedTensors{} : started(metric);
     const NamedTensors& other = none.empty() ? reference.metrics[i] : none;
-    const Untouched sets(tensors_of(generated.metrics[i]), Untouched::Compared::versions);
-    const Untouched references(tensors_of(other), Untouched::Compared::versions);
+    const Untouched sets(handles_in(generated.metrics[i]), Untouched::Compared::versions);
+    const Untouched references(handles_in(other), Untouched::Compared::versions);
     const std::vector<Score> scores = metric.metric.call(&SetMetric::compare, generated.metrics[i], other);
     sets.check(metric.metric, "the state of the images");
     references.check(metric.metric, "the state of the reference");

@@ -39,6 +39,11 @@ struct JudgeMetric {
   const MomentsMetric* of_moments() const { return dynamic_cast<const MomentsMetric*>(metric.object().get()); }
 };
 
+/// Calls of a MomentsMetric. They throw PluginError if what it returns is not as its interface says, or if it changes
+/// what it is given.
+Moments moments_of(const JudgeMetric& metric, const NamedTensors& state);
+NamedTensors state_of(const JudgeMetric& metric, const Moments& moments);
+
 /// The state of a set of images: one entry for each metric.
 struct SetState {
   std::int64_t images = 0;

@@ -232,8 +232,7 @@ Reference read_foreign(const fs::path& path, const Judges& judges, const Referen
     const JudgeMetric& metric = judges.metrics()[i];
     if (served[i] >= 0) {
       const Moments& moments = statistics.moments[static_cast<std::size_t>(served[i])].second;
-      reference.state.metrics[i] =
-          metric.metric.call([&](SetMetric&) { return metric.of_moments()->from_moments(moments); });
+      reference.state.metrics[i] = state_of(metric, moments);
       reference.images_by_metric[i] = written != nullptr && written->is_integer() ? written->as_integer() : 0;
     } else if (!wanted[i]) {
       reference.state.metrics[i].clear();

@@ -85,8 +85,7 @@ void write_moments(const fs::path& path, const Reference& reference, const Judge
     const JudgeMetric& metric = judges.metrics()[i];
     const bool is_known = std::find(judged.begin(), judged.end(), metric.judge) != judged.end();
     if (metric.of_moments() == nullptr || is_known || judged.size() == 2) continue;
-    const Moments moments =
-        metric.metric.call([&](SetMetric&) { return metric.of_moments()->moments(reference.state.metrics[i]); });
+    const Moments moments = moments_of(metric, reference.state.metrics[i]);
     const std::string ending = judged.empty() ? "" : "_s";
     arrays.emplace_back("mu" + ending, moments.mean);
     named.set("mu" + ending, judges.judges()[metric.judge].extractor);

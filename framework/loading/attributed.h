@@ -107,8 +107,9 @@ class AttributedSchedule final : public NoiseScheduler {
 
   template <class Method>
   Tensor of_path(const char* name, const Tensor& t, Method method) const {
-    Tensor result = like(name, t, method);
-    if (result.scalar_type() == at::kDouble) return result;
+    const Tensor result = like(name, t, method);
+    if (result.scalar_type() == at::kDouble)
+      return result.is_cpu() ? result.clone() : result;  // its memory may be reused
     schedule_.fail(text(name, "() returned ", at::toString(result.scalar_type()), " for t of type ",
                         at::toString(t.scalar_type()), "; expected float64"));
   }

@@ -73,7 +73,6 @@ struct ProcessState {
   bool is_deterministic = at::globalContext().deterministicAlgorithms();
   std::array<bool, 4> libraries = {at::globalContext().userEnabledMkldnn(), at::globalContext().userEnabledCuDNN(),
                                    at::globalContext().benchmarkCuDNN(), at::globalContext().deterministicCuDNN()};
-  at::Float32MatmulPrecision products = at::globalContext().float32MatmulPrecision();
   at::mt19937 engine;
   std::array<struct sigaction, kSignals.size()> handlers{};
   std::string folder;
@@ -156,11 +155,6 @@ std::string restored(const ProcessState& before) {
     context.setBenchmarkCuDNN(before.libraries[2]);
     context.setDeterministicCuDNN(before.libraries[3]);
     return "the use of oneDNN or cuDNN";
-  }
-  if (now.products != before.products) {
-    constexpr std::array kNames = {"highest", "high", "medium"};
-    at::globalContext().setFloat32MatmulPrecision(kNames.at(static_cast<std::size_t>(before.products)));
-    return "the precision of float32 matrix products";
   }
   if (!is_same(now.engine, before.engine)) {
     at::Generator generator = at::detail::getDefaultCPUGenerator();

@@ -143,21 +143,26 @@ class MetricPart final : public AttributedModuleOf<MetricLoss> {
 
   MetricInfo info() const override { return info_; }
   std::vector<Tensor> prepare(const Tensor& target) override {
-    return guarded([&] { return module().call(&MetricLoss::prepare, target); });
+    return guarded({target}, [&] { return module().call(&MetricLoss::prepare, target); });
   }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
-    return checked(prediction, guarded([&] { return module().call(&MetricLoss::distance, prediction, target); }));
+    return checked(prediction,
+                   guarded({prediction}, [&] { return module().call(&MetricLoss::distance, prediction, target); }));
   }
   Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
                      const MetricContext& context) override {
-    return checked(prediction,
-                   guarded([&] { return module().call(&MetricLoss::distance_in, prediction, target, context); }));
+    return checked(prediction, guarded({prediction}, [&] {
+                     return module().call(&MetricLoss::distance_in, prediction, target, context);
+                   }));
   }
 
  private:
   template <class Work>
-  std::invoke_result_t<const Work&> guarded(const Work& work) const {
-    return info_.has_state ? work() : with_constant_buffers(module(), kNoState, work);
+  std::invoke_result_t<const Work&> guarded(std::vector<Tensor> images, const Work& work) const {
+    const Untouched given(std::move(images), Untouched::Compared::versions);
+    auto result = info_.has_state ? work() : with_constant_buffers(module(), kNoState, work);
+    given.check(module(), "the images");
+    return result;
   }
 
   Tensor checked(const Tensor& prediction, Tensor distance) {

@@ -57,6 +57,14 @@ class Untouched {
   std::vector<at::Tensor> copies_;
 };
 
+/// @param named  pairs of a name and a tensor
+template <class Named>
+std::vector<at::Tensor> handles_in(const Named& named) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : named) tensors.push_back(tensor);
+  return tensors;
+}
+
 /// What a metric without state, and a feature extractor, must not do.
 inline constexpr const char* kNoState =
     "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a resumed run "

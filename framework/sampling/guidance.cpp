@@ -54,10 +54,12 @@ Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep
     if (x.size(0) == 2 * count) {
       for (auto& [name, extra] : input.condition.extras) extra = at::cat({extra, extra});
     }
+    const Untouched extras(handles_in(input.condition.extras), Untouched::Compared::versions);
     const Untouched given({x}), times({input.t, input.t_next, input.condition.labels, input.condition.augment});
     Estimate estimate = model.head.call(&CascadeHead::estimate, input);
     given.check(model.head, "the images x_t");
     times.check(model.head, "the times or labels");
+    extras.check(model.head, "the extras");
     check_estimate(model.head, estimate, x);
     return in_type_of(std::move(estimate), x);
   };

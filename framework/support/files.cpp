@@ -56,8 +56,9 @@ std::string read_file(const std::filesystem::path& path) {
 void link_or_copy(const std::filesystem::path& file, const std::filesystem::path& folder) {
   const std::filesystem::path target = folder / file.filename();
   std::error_code failure;
-  std::filesystem::create_hard_link(file, target, failure);
-  if (!failure) return;
+  const bool is_link = std::filesystem::is_symlink(file, failure);
+  if (!is_link) std::filesystem::create_hard_link(file, target, failure);
+  if (!is_link && !failure) return;
   std::ifstream source(file, std::ios::binary);
   AtomicFile copy(target);
   std::vector<char> buffer(1 << 20);

@@ -18,7 +18,8 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 /// Like read_regular_file without a limit, for files that this program wrote.
 std::string read_file(const std::filesystem::path& path);
 
-/// Links the file into another folder, or copies it if the file system has no links. Throws Error.
+/// Links the file into another folder, or copies it if the file system has no links; of a symbolic link the content.
+/// Throws Error.
 void link_or_copy(const std::filesystem::path& file, const std::filesystem::path& folder);
 
 /// Whether something exists at `path`, links followed; false where that cannot be found out.

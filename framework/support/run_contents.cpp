@@ -116,6 +116,14 @@ std::string why_no_run(const fs::path& path) {
                   : "");
 }
 
+void require_own_folder(const fs::path& folder) {
+  if (!fs::is_symlink(fs::symlink_status(folder))) return;
+  throw ConfigError(text(folder.string(), " is a link to ", quoted(fs::read_symlink(folder).string()),
+                         ": a run keeps what belongs to it in the run itself, so that another run, such as a copy of "
+                         "this one, does not write and remove among it, and that it can be set aside when the run goes "
+                         "back. Move it here, or move the whole run to where there is room, and link to the run"));
+}
+
 void refuse_inside_run(const std::string& command, const fs::path& out) {
   std::error_code failure;
   fs::path whole = fs::absolute(out, failure).lexically_normal();

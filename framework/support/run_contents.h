@@ -35,6 +35,9 @@ std::string why_no_run(const std::filesystem::path& path);
 /// "PATH does not exist", with a similar name or, for a checkpoint, those that exist.
 std::string why_missing(const std::filesystem::path& path);
 
+/// Throws ConfigError if `folder`, one of those that a run keeps, is a link: a copy of the run would write there, too.
+void require_own_folder(const std::filesystem::path& folder);
+
 /// For a command that is to write `out`: throws ConfigError if that is a run folder or a checkpoint, or would be among
 /// the files that a training made in one. Other names in a run folder are free. Symbolic links are followed.
 /// @param command  "export", for the message

@@ -29,6 +29,9 @@ class AverageRule {
   /// The width of a power function; absent for the other rules.
   std::optional<double> sigma_rel() const { return sigma_rel_; }
 
+  /// The setting with which it would leave the initial weights sooner: "ema.warmup = true".
+  const char* remedy() const { return half_life_ > 0 ? "a rampup_ratio of 0.05" : "ema.warmup = true"; }
+
   /// decay:      min(decay, (1 + step) / (10 + step)), or decay without warm-up.
   /// half_life:  2^(-batch_size / min(half_life, rampup_ratio * images before the step)) (Karras et al. 2022, EDM).
   /// sigma_rel:  (1 - batch_size / images)^(gamma + 1) (Karras et al. 2024, EDM2, section 3.1).

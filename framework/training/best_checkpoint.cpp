@@ -30,12 +30,16 @@ fs::path best_checkpoint(const RunFolder& run) {
   return fs::exists(checkpoint / "state.json", failure) ? checkpoint : fs::path();
 }
 
+void require_place_for_best(const RunFolder& run) {
+  std::error_code failure;
+  if (!fs::exists(fs::symlink_status(link_of(run), failure)) || !target_of(run).empty()) return;
+  throw Error(text(link_of(run).string(), " is not the link to the best checkpoint; move it elsewhere"));
+}
+
 void keep_as_best(const RunFolder& run, const fs::path& checkpoint) {
   const fs::path link = link_of(run);
   std::error_code failure;
-  if (fs::exists(fs::symlink_status(link, failure)) && target_of(run).empty()) {
-    throw Error(text(link.string(), " is not the link to the best checkpoint; move it elsewhere"));
-  }
+  require_place_for_best(run);
   const auto fail = [](const std::string& problem) {
     throw Error(
         text("the best checkpoint cannot be marked: ", problem, ". To train without: --set evaluate.keep_best=\"\""));

@@ -145,6 +145,14 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
   return record;
 }
 
+/// The checkpoint that the link RUN/checkpoints/best names, which another may be later; any other path as it is.
+fs::path without_mark(const fs::path& path) {
+  const fs::path plain = path.has_filename() ? path : path.parent_path();
+  std::error_code failure;
+  const fs::path target = fs::read_symlink(plain, failure);
+  return !failure && is_name(target.string()) ? plain.parent_path() / target : path;
+}
+
 }  // namespace
 
 fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content) {
@@ -218,9 +226,10 @@ std::vector<std::pair<std::int64_t, fs::path>> Checkpoint::all(const RunFolder& 
   return result;
 }
 
-Checkpoint Checkpoint::open(const fs::path& path) {
+Checkpoint Checkpoint::open(const fs::path& given) {
   Checkpoint checkpoint;
   std::error_code failure;
+  const fs::path path = without_mark(given);
   const bool is_checkpoint = fs::exists(path / kState, failure);
   while (!checkpoint.hold_) {
     const std::vector<fs::path> all = is_checkpoint ? std::vector{path} : checkpoints_in(path / "checkpoints");

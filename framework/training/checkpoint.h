@@ -13,6 +13,7 @@
 #include "casdm/safetensors.h"
 #include "framework/config/experiment.h"
 #include "framework/support/folder_hold.h"
+#include "framework/training/log_file.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
@@ -28,9 +29,6 @@ struct CheckpointContent {
   Value config;  ///< the resolved experiment
   std::vector<UsedPlugin> plugins;
 };
-
-/// In CheckpointContent::numbers: what the run's log held, see `mark_of_log`.
-inline constexpr const char* kLogMark = "log";
 
 /// The run has no checkpoint.
 class NoCheckpoint : public ConfigError {
@@ -69,9 +67,9 @@ class Checkpoint {
   /// The checkpoints of a run by images, oldest first.
   static std::vector<std::pair<std::int64_t, std::filesystem::path>> all(const RunFolder& run);
 
-  /// Opens the newest checkpoint of a run, or the one at `path` if that is a checkpoint folder itself. Nobody removes
-  /// it while the object or a copy of it lives. Throws Error if there is none, if a file is missing, truncated or
-  /// altered, or if a number is impossible.
+  /// Opens the newest checkpoint of a run, or the one at `path` if that is a checkpoint folder itself, or the link to
+  /// the best one. Nobody removes it while the object or a copy of it lives. Throws Error if there is none, if a file
+  /// is missing, truncated or altered, or if a number is impossible.
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }

@@ -102,7 +102,7 @@ void require_effect(const Value& experiment) {
     if (averages[i].keep({1, options.train.batch_size, options.train.batch_size}) < 1) continue;
     problems.add_at(experiment, key_of_average(options.ema, i),
                     text("the average ", quoted(averages[i].name()), " would keep the initial weights forever; ",
-                         "expected a smaller value, or ema.warmup = true"));
+                         "expected a smaller value, or ", averages[i].remedy()));
   }
   if (options.data.use_labels && options.data.label_dropout == 1) {
     problems.add_at(experiment, "data.label_dropout",
@@ -165,7 +165,7 @@ std::vector<std::string> weak_settings(const Experiment& options) {
     found.push_back(text(key_of_average(options.ema, i), ": at the end of the training the average ",
                          quoted(averages[i].name()), " still consists of ",
                          static_cast<std::int64_t>(std::floor(100 * share)),
-                         " % initial weights; take a smaller value, or ema.warmup = true"));
+                         " % initial weights; take a smaller value, or ", averages[i].remedy()));
   }
   return found;
 }

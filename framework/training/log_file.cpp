@@ -148,10 +148,13 @@ std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
 
 Value mark_of_log(const fs::path& path) { return mark_at(path, size_of(path)); }
 
-bool holds_mark(const fs::path& path, const Value& mark) {
+bool holds_mark(const fs::path& path, const Value& mark, std::int64_t images) {
   const Value* bytes = mark.is_table() ? mark.find("bytes") : nullptr;
   if (bytes == nullptr || !bytes->is_integer() || bytes->as_integer() < 0) return false;
-  return bytes->as_integer() <= size_of(path) && mark_at(path, bytes->as_integer()) == mark;
+  const std::int64_t marked = bytes->as_integer(), size = size_of(path);
+  if (size == 0) return true;
+  const bool ends_there = static_cast<std::int64_t>(end_of_lines(path, images - 1)) <= marked;
+  return marked <= size && ends_there && mark_at(path, marked) == mark;
 }
 
 Value last_resume(const fs::path& path) {

@@ -21,11 +21,15 @@ void sync_lines(const std::filesystem::path& file);
 /// larger. Unreadable lines belong to the one before them. Throws Error if the file exists and is not a regular file.
 std::uintmax_t end_of_lines(const std::filesystem::path& file, std::int64_t images);
 
+/// In a checkpoint's numbers, and in the record of its evaluation: what the run's log held, see `mark_of_log`.
+inline constexpr const char* kLogMark = "log_mark";
+
 /// Identifies the content of a log until now: its "bytes", and the "sha256" of the last of them.
 Value mark_of_log(const std::filesystem::path& file);
 
-/// Whether the log still begins with the content of which `mark` was made. Throws Error if it cannot be read.
-bool holds_mark(const std::filesystem::path& file, const Value& mark);
+/// Whether the log, until `images` images were seen, is the one of which `mark` was made then; nothing contradicts it
+/// in an empty one. Throws Error if it cannot be read.
+bool holds_mark(const std::filesystem::path& file, const Value& mark, std::int64_t images);
 
 /// The last line that records a resume, with "resumed" true; an empty table if there is none. Throws Error if the file
 /// cannot be read.

@@ -48,13 +48,14 @@ std::string range(const std::array<double, 2>& ends) { return text('[', number(e
 /// One distance per image; if a metric compares the batch as a whole, its one number repeated.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, MetricPrecision precision,
                    const Tensor& prediction, const Tensor& target, const MetricContext& context) {
-  const Untouched images({prediction, target});
+  const Untouched images({prediction, target}), conditions({context.t, context.log_snr, context.labels});
   Tensor value = metric.call([&](MetricLoss& m) {
     const Autocast autocast(prediction.device(),
                             precision == MetricPrecision::bf16 ? Precision::bf16 : Precision::fp32);
     return m(prediction, target, context);
   });
   images.check(metric, "the images");
+  conditions.check(metric, "the times or labels");
   const std::int64_t expected = is_per_image ? prediction.size(0) : 1;
   if (!value.defined() || value.dim() != 1 || value.size(0) != expected || !value.is_floating_point() ||
       value.device() != prediction.device() || value.layout() != at::kStrided) {
@@ -226,11 +227,14 @@ Tensor ExperimentMetrics::run_gradient(const Term& term, const std::function<Ten
 }
 
 void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
-  if (term.batches_to_check == 0 || term.options.weight == 0 || !prediction.requires_grad() ||
-      !at::GradMode::is_enabled()) {
+  if (term.batches_to_check == 0 || term.options.weight == 0 || !at::GradMode::is_enabled()) return;
+  --term.batches_to_check;
+  if (!prediction.requires_grad()) {
+    term.batches_to_check = 0;
+    remarks_.push_back(text("warning: metric '", term.name, "' trains nothing: the prediction that the head gives it ",
+                            "has no gradient; is it detached, or of a frozen network?"));
     return;
   }
-  --term.batches_to_check;
   if (distance.requires_grad()) {
     const Tensor gradient = run_gradient(term, [&] {
       return torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
@@ -334,13 +338,21 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
       const Tensor signal = batch.alpha.square();
       value = value * (signal / (signal + batch.sigma.square())).to(value.scalar_type());
     }
+    if (term.options.weight > 0) handed_out_.insert("metric." + term.name);
     result.push_back(
         {"metric." + term.name, value, term.options.weight * ramp * static_cast<double>(term.options.every), module});
   }
   return result;
 }
 
-void ExperimentMetrics::check_asked() const {
+void ExperimentMetrics::check_use(const Losses& losses) const {
+  for (const std::string& name : std::exchange(handed_out_, {})) {
+    const bool is_used =
+        std::any_of(losses.terms.begin(), losses.terms.end(), [&](const LossTerm& term) { return term.name == name; });
+    if (is_used || !left_out_.insert(name).second) continue;
+    remarks_.push_back(text("warning: the head asked for the term '", name, "' and left it out of its losses, so the ",
+                            "metric has no effect: its losses() must add what metrics.evaluate() returns"));
+  }
   if (std::exchange(is_asked_, true)) return;
   std::vector<std::string> idle;
   for (const Term& term : terms_) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,8 +54,9 @@ class ExperimentMetrics final : public MetricTerms {
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
 
-  /// To be called after the losses of a step: remarks, once, if the head has never called `evaluate`.
-  void check_asked() const;
+  /// To be called with the losses of a step: remarks, once each, if the head has never called `evaluate`, or has left
+  /// out a term that it returned.
+  void check_use(const Losses& losses) const;
 
   /// "metric.<name>" of each.
   std::vector<std::string> terms() const;
@@ -111,6 +113,8 @@ class ExperimentMetrics final : public MetricTerms {
   bool has_remarked_ = false;
   mutable std::vector<std::string> remarks_;  ///< not reported yet
   mutable bool is_asked_ = false;             ///< by the head, in some step
+  mutable std::set<std::string> handed_out_;  ///< terms of the present part of a step that train
+  mutable std::set<std::string> left_out_;    ///< of the losses of some step
 };
 
 }  // namespace casdm

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
@@ -102,6 +103,32 @@ void HeldTensors::check(const Component<Optimizer>& optimizer) const {
   }
 }
 
+namespace {
+
+/// Of the step that training takes where the optimizer has one; `spec` belongs to `optimizer` alone.
+void try_whole_step(const Component<Optimizer>& optimizer, const Optimizer::Spec& spec, const std::string& module) {
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer.object().get());
+  if (one_pass == nullptr) return;
+  const at::NoGradGuard no_grad;
+  const Tensor before = spec.weights.clone(), average = spec.weights.clone();
+  const WholeStep step{1.0, at::ones({}), {{average, 0.5}}, {}};
+  if (!optimizer.call([&](Optimizer&) { return one_pass->whole_step(step); })) return;
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    const auto part = [&](const Tensor& flat) { return flat.narrow(0, parameter.offset, parameter.weight.numel()); };
+    if (parameter.weight.numel() == 0) continue;
+    const char* fault = at::equal(part(before), part(spec.weights)) ? "the weights"
+                        : !at::allclose(part(average), (part(before) + part(spec.weights)) / 2, 1e-3, 1e-4)
+                            ? "the averages"
+                            : nullptr;
+    if (fault == nullptr && !part(spec.gradients).any().item<bool>()) continue;
+    optimizer.fail(text("whole_step() does not ", fault != nullptr ? "move " : "set ",
+                        fault != nullptr ? fault : "the gradients", " of ", module, '.', parameter.name,
+                        fault != nullptr ? "" : " to 0", ", as WholeStep asks"));
+  }
+}
+
+}  // namespace
+
 Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptions& options, const std::string& module,
                                     const Optimizer::Spec& spec) {
   const Optimizer::Spec small = small_stand_ins(spec);
@@ -114,6 +141,8 @@ Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptio
                     " as they are: ", join(names, ", "), count > kMostParametersNamed ? ", ..." : "",
                     ". An optimizer changes every parameter; what is not to be trained is frozen by [[init]]"));
   }
+  const Optimizer::Spec apart = small_stand_ins(spec);
+  try_whole_step(host.create<Optimizer>(options.component, apart), apart, module);
   return host.create<Optimizer>(options.component, spec);
 }
 

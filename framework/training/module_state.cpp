@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/composition/model.h"
+#include "framework/loading/untouched.h"
 #include "framework/training/module_optimizer.h"
 
 namespace casdm {
@@ -38,6 +40,21 @@ class Handles final : public Module {
   const NamedTensors& tensors_;
 };
 
+/// Throws PluginError if anything but `old` still uses the memory that the parameters had: it would not be trained.
+void refuse_views(const NamedModule& module, const NamedTensors& parameters, const std::vector<Tensor>& old) {
+  std::map<const void*, std::size_t> handles;  // of each memory
+  for (const Tensor& tensor : old) ++handles[tensor.storage().unsafeGetStorageImpl()];
+  for (std::size_t i = 0; i < old.size(); ++i) {
+    if (old[i].numel() == 0 || old[i].storage().use_count() <= handles[old[i].storage().unsafeGetStorageImpl()])
+      continue;
+    throw PluginError(
+        text(error_prefix(module.config), "something in module ", module.name, " uses the memory of ",
+             quoted(parameters[i].first), " apart from the parameter itself, such as a view made in the ",
+             "constructor. The host gives parameters other memory, so it would not be trained: make views ",
+             "where they are used"));
+  }
+}
+
 }  // namespace
 
 struct ModuleState::Division {
@@ -61,6 +78,8 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
   }
   buffers_ = tensor_forms(module_.module->buffers());
   flat_ = flat_parameters(parameters, device, is_trainable());
+  std::vector<Tensor> old;
+  for (const auto& [name, parameter] : parameters) old.push_back(parameter.detach());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Tensor parameter = parameters[i].second;
     OptimizedParameter& flat = flat_.parameters[i];
@@ -73,6 +92,7 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
     if (!is_apart_) parameter.mutable_grad() = flat.gradient;
     parameters_.push_back(parameter);
   }
+  refuse_views(module_, parameters, old);
   own_ = flat_;
   if (sharers != nullptr && is_trainable()) {
     const auto shares = shares_of_parameters(flat_, static_cast<std::size_t>(sharers->size()));
@@ -209,13 +229,24 @@ bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const Av
   for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
   const bool writes_shadow = writes_shadow_ && !is_divided() && one_pass->writes_shadow();
   if (writes_shadow) whole.shadow = module_.module->begin_shadow(flat_.weights);
-  if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) return false;
+  const Untouched before(is_one_pass_ ? std::vector<Tensor>() : tensors_of_step(), Untouched::Compared::versions);
+  if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) {
+    if (before.is_untouched()) return false;
+    optimizer_.fail("whole_step() returned false, but has changed weights, gradients, averages or buffers");
+  }
   held_.check(optimizer_);
   if (whole.shadow.values.defined()) module_.module->end_shadow();
   for (std::size_t i = in_pass; i < rules_.size(); ++i) move_average(i, now, defect);
   is_zeroed_ = !is_divided();  // otherwise only the gradients of the share are 0
   zeroed_version_ = flat_.gradients._version();
   return true;
+}
+
+std::vector<Tensor> ModuleState::tensors_of_step() const {
+  std::vector<Tensor> result = averages_;
+  result.insert(result.end(), {own_.weights, own_.gradients});
+  for (const auto& [name, buffer] : optimizer_state_.tensors()) result.push_back(buffer);
+  return result;
 }
 
 void ModuleState::share_weights() {

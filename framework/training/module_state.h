@@ -133,6 +133,7 @@ class ModuleState {
 
   void take_optimizer(const MakeOptimizer& make_optimizer);
   bool whole_step(double learning_rate, const Tensor& scale, const AverageTime& now, const Tensor& defect);
+  std::vector<Tensor> tensors_of_step() const;  ///< that a step changes
   void move_average(std::size_t index, const AverageTime& now, const Tensor& defect);
 
   NamedModule module_;

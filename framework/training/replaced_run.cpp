@@ -130,6 +130,10 @@ RunFolder locked_run(const fs::path& path) {
   RunFolder run = RunFolder::open(path);
   check_run(path);
   run.lock();
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (!entry.path().filename().string().starts_with("set-aside-") || !is_run_folder(entry.path())) continue;
+    RunFolder::open(entry.path()).lock();  // refused while another process trains it
+  }
   return run;
 }
 

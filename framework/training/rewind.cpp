@@ -11,6 +11,8 @@
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
@@ -130,28 +132,6 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   run.sync();
 }
 
-/// The latest set-aside folder of the run that holds the log of `mark`; empty: none.
-fs::path set_aside_with(const RunFolder& run, const Value& mark) {
-  fs::path found;
-  for (int i = 1;; ++i) {
-    const fs::path aside = run.path() / text(kAsideName, i);
-    if (!is_there(aside)) return found;
-    if (is_run_folder(aside) && holds_mark(RunFolder::open(aside).log(), mark)) found = aside;
-  }
-}
-
-[[noreturn]] void fail_of_other_branch(const RunFolder& run, const Checkpoint& checkpoint) {
-  const Value* mark = checkpoint.numbers().find(kLogMark);
-  const fs::path home = mark != nullptr ? set_aside_with(run, *mark) : fs::path();
-  const fs::path name = Checkpoint::path_of(run, checkpoint.images()).filename();
-  throw ConfigError(text(
-      checkpoint.path().string(), " is of another branch than ", run.path().string(), ", whose log, snapshots and ",
-      "checkpoints up to ", checkpoint.images(), " images are not its past. Resume it in the run that saved it",
-      home.empty() ? text(", perhaps a set-aside folder of this one, as checkpoints/", name.string(), " there")
-                   : text(": move it to ", (home / "checkpoints" / name).string(),
-                          ", unless that is there already, and resume that")));
-}
-
 /// The run's checkpoint of that number; nothing if there is none or it is damaged.
 std::optional<Checkpoint> readable(const fs::path& own) {
   try {
@@ -159,6 +139,33 @@ std::optional<Checkpoint> readable(const fs::path& own) {
   } catch (const Error&) {  // it is replaced
   }
   return std::nullopt;
+}
+
+/// The set-aside folder of the run to which the checkpoint belongs: the one that has the same, or else the latest that
+/// holds its log and may take it; empty: none.
+fs::path home_of(const RunFolder& run, const Checkpoint& checkpoint) {
+  const Value* mark = checkpoint.numbers().find(kLogMark);
+  fs::path found;
+  for (int i = 1;; ++i) {
+    const fs::path aside = run.path() / text(kAsideName, i);
+    if (!is_there(aside)) return found;
+    if (!is_run_folder(aside)) continue;
+    const RunFolder folder = RunFolder::open(aside);
+    const std::optional<Checkpoint> there = readable(Checkpoint::path_of(folder, checkpoint.images()));
+    if (there && there->files_sha256() == checkpoint.files_sha256()) return aside;
+    if (!there && mark != nullptr && holds_mark(folder.log(), *mark, checkpoint.images())) found = aside;
+  }
+}
+
+[[noreturn]] void fail_of_other_branch(const RunFolder& run, const Checkpoint& checkpoint) {
+  const fs::path home = home_of(run, checkpoint);
+  const fs::path name = Checkpoint::path_of(run, checkpoint.images()).filename();
+  throw ConfigError(text(
+      checkpoint.path().string(), " is of another branch than ", run.path().string(), ", whose log, snapshots and ",
+      "checkpoints up to ", checkpoint.images(), " images are not its past. Resume it in the run that saved it",
+      home.empty() ? text(", perhaps a set-aside folder of this one, as checkpoints/", name.string(), " there")
+                   : text(": move it to ", (home / "checkpoints" / name).string(),
+                          ", unless that is there already, and resume that")));
 }
 
 }  // namespace
@@ -171,8 +178,15 @@ fs::path own_checkpoint(const RunFolder& run, const Checkpoint& checkpoint) {
     if (there->files_sha256() == checkpoint.files_sha256()) return own;
     fail_of_other_branch(run, checkpoint);
   }
+  const Value config = load_document(run.config());
+  for (const char* key : {"run.name", "run.seed"}) {
+    const Value *here = find_path(config, key), *there = find_path(checkpoint.config(), key);
+    if (here == nullptr || there == nullptr || *here == *there) continue;
+    throw ConfigError(text(checkpoint.path().string(), " is of another run: its ", key, " is ", to_toml_value(*there),
+                           ", that of ", run.path().string(), " is ", to_toml_value(*here)));
+  }
   const Value* mark = checkpoint.numbers().find(kLogMark);
-  if (mark != nullptr && !holds_mark(run.log(), *mark)) fail_of_other_branch(run, checkpoint);
+  if (mark != nullptr && !holds_mark(run.log(), *mark, checkpoint.images())) fail_of_other_branch(run, checkpoint);
   return checkpoint.copy_into(run);
 }
 

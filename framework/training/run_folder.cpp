@@ -150,14 +150,7 @@ void RunFolder::settle() {
 
 void RunFolder::lock() {
   if (lock_) return;
-  for (const fs::path& folder : {checkpoints(), samples(), ema(), path_ / "evaluation"}) {
-    if (!fs::is_symlink(fs::symlink_status(folder))) continue;
-    throw ConfigError(
-        text(folder.string(), " is a link to ", quoted(fs::read_symlink(folder).string()),
-             ": a training keeps what a run makes in the run itself, so that another run, such as a copy "
-             "of this one, does not write and remove among it, and that it can be set aside when the run "
-             "goes back. Move it here, or move the whole run to where there is room, and link to the run"));
-  }
+  for (const fs::path& folder : {checkpoints(), samples(), ema(), path_ / "evaluation"}) require_own_folder(folder);
   lock_ = locked(path_);
   if (is_shared(log())) write_file(log(), read_file(log()));  // the only file that is changed in place
   for (const fs::path& folder : {path_, checkpoints(), samples(), ema()}) remove_leftovers(folder);

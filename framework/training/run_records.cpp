@@ -83,6 +83,8 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
     evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
                         drawing_);
     if (parts_.options.log.sample_count > 0 || evaluation_->is_wanted()) drawing_.try_first_step();
+    const bool has_best = evaluation_->is_wanted() && !evaluation_->options().keep_best.empty();
+    if (has_best) require_place_for_best(*run_);
     const std::string from = restore(start, allow_other_data);
     evaluation_->begin();
     const TrainingState& state = parts_.state;

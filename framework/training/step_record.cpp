@@ -35,7 +35,9 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
       names.push_back(value.name);
       rows.emplace_back();
     }
-    rows[row].push_back(value.value.detach().to(at::kFloat));
+    // A head may use the memory again for the next part.
+    const Tensor value_now = value.value.detach();
+    rows[row].push_back(value_now.to(at::kFloat, /*non_blocking=*/false, /*copy=*/value_now.is_cpu()));
   }
   for (std::size_t row = 0; row < rows.size(); ++row) {
     if (rows[row].size() > parts) continue;

@@ -126,12 +126,18 @@ void TrainingEvaluation::read_log() {
     last_images_ = images;
     const Value* measure = evaluation.find("measure");
     const std::string here = measure != nullptr && measure->is_string() ? measure->as_string() : "";
-    if (here != last) has_best_ = false;
-    last = here;
+    const Value* searched = evaluation.find("keep_best");  // of earlier versions: the same
+    const bool is_other = searched != nullptr && !(*searched == Value(options_.keep_best));
+    if (here != last || is_other) has_best_ = false;
+    last = is_other ? "" : here;
+    const Value* is_best = evaluation.find("is_best");
+    if (is_best == nullptr) return;  // no checkpoint was kept for it
+    if (is_other && *is_best == Value(true)) best_images_ = images;
     const Value* scores = evaluation.find("scores");
     const Value* score = scores != nullptr ? scores->find(options_.keep_best) : nullptr;
     const Value* value = score != nullptr ? score->find("value") : nullptr;
-    if (value == nullptr || !value->is_number() || !is_better(value->as_number())) return;
+    // As the search itself decided: it may have started again.
+    if (is_other || *is_best != Value(true) || value == nullptr || !value->is_number()) return;
     set_best(images, value->as_number());
   });
   if (last != measure_) has_best_ = false;
@@ -150,11 +156,12 @@ bool TrainingEvaluation::is_better(double value) const {
 
 std::string TrainingEvaluation::remark() const {
   if (options_.keep_best.empty() || has_best_ || best_images_ < 0) return "";
-  return text(
-      "the ", options_.keep_best, " of earlier checkpoints was measured in another way (judges, number, seed or ",
-      "reference, or how samples are drawn), so the search for the best starts again: after the next evaluation "
-      "the best checkpoint so far, at ",
-      best_images_, " images, is no longer kept. To keep it, copy it to another name");
+  return text("the ", options_.keep_best,
+              " of earlier checkpoints was measured in another way (judges, number, seed or ",
+              "reference, or how samples are drawn), or another score chose the best, so the search for the best "
+              "starts again: after the next evaluation "
+              "the best checkpoint so far, at ",
+              best_images_, " images, is no longer kept. To keep it, copy it to another name");
 }
 
 bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }
@@ -218,7 +225,10 @@ bool TrainingEvaluation::evaluate() {
                                 {"reference_sha256", reference_.sha256},
                                 {"scores", values}});
   if (!conditions_.empty()) evaluation.set(kConditionsDigest, conditions_);
-  if (!options.keep_best.empty()) evaluation.set("is_best", is_best);
+  if (!options.keep_best.empty()) {
+    evaluation.set("keep_best", options.keep_best);
+    evaluation.set("is_best", is_best);
+  }
   evaluation.set("warnings", warnings);
   run_.append(Value(Value::Table{{"images", state_.images()},
                                  {"step", state_.step()},

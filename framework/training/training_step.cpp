@@ -16,6 +16,7 @@
 #include "framework/loading/untouched.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/periodic.h"
+#include "framework/training/stray_leaves.h"
 #include "framework/training/term_gradients.h"
 
 namespace casdm {
@@ -177,7 +178,7 @@ void TrainingStep::remember(const StepRecord& record) {
 }
 
 std::string TrainingStep::remark() {
-  std::vector<std::string> lines = {std::exchange(untrained_, ""), graph_.remark()};
+  std::vector<std::string> lines = {std::exchange(untrained_, ""), std::exchange(stray_, ""), graph_.remark()};
   std::erase(lines, "");
   return join(lines, "\n");
 }
@@ -218,15 +219,28 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const Autocast autocast(device_, options_.run.precision);
   const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.alpha, piece.sigma, piece.log_snr, piece.target,
                          piece.condition.labels, piece.condition.augment});
+  const Untouched extras(handles_in(piece.condition.extras), Untouched::Compared::versions);
   const std::int64_t before = gradient_changes();
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   given.check(model_.head, "tensors of the batch");
-  metrics_.check_asked();
+  extras.check(model_.head, "extras of the batch");
+  metrics_.check_use(losses);
   if (gradient_changes() != before) {
     model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
   }
   if (!std::exchange(has_computed_, true)) {
-    for (const ModuleState& module : state_.modules) module.weights();  // before a checkpoint is due
+    std::vector<Tensor> parameters;
+    for (const ModuleState& module : state_.modules) {
+      module.weights();  // fails before a checkpoint is due
+      parameters.insert(parameters.end(), module.parameters().begin(), module.parameters().end());
+    }
+    const std::vector<Tensor> stray = stray_leaves(losses.terms, parameters, part_size_);
+    if (!stray.empty()) {
+      stray_ =
+          text("warning: ", stray.size(), stray.size() == 1 ? " tensor" : " tensors", ", the first of shape ",
+               stray.front().sizes(), ", would get a gradient and belong to no module of the head, so they are ",
+               "neither trained nor saved: are all parameters listed by parameters(), and all networks by modules()?");
+    }
   }
   for (const ModuleState& module : state_.modules) {
     const std::string parameter = module.untrained_parameter();

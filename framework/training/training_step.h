@@ -93,6 +93,7 @@ class TrainingStep {
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
   mutable bool has_computed_ = false;  ///< losses, at least once
+  mutable std::string stray_;          ///< a remark about tensors of no module, not reported yet
   bool can_withhold_ = false;          ///< whether the optimizers of all processes can leave out a step
   std::string untrained_;              ///< not reported yet
   std::optional<Unread> unread_;

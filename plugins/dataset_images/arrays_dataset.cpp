@@ -51,8 +51,10 @@ ArrayRows open_images(const ArraysOptions& options) {
   if (is_npz(options.path)) return {options.path, key_of_images(options)};
   for (const auto& [option, key] : {std::pair("images", options.images), std::pair("labels", options.labels)}) {
     if (key.empty()) continue;
-    throw ConfigError(text(option, " = ", quoted(key), ": ", options.path.string(), " is not an .npz, so it holds one ",
-                           "array without a name; labels_path names a file of labels"));
+    throw ConfigError(
+        text(option, " = ", quoted(key), ": ", options.path.string(), " is not an .npz, so it holds one ",
+             "array without a name; ",
+             option == std::string_view("images") ? "leave images out" : "labels_path names a file of labels"));
   }
   return ArrayRows(options.path);
 }

@@ -75,16 +75,27 @@ TEST_CASE("of two checkpoints of one run, the experiments of both and the resume
   for (const auto& [module, images, a] : {std::tuple("phi", 8, 1), std::tuple("theta", 16, 2)}) {
     const fs::path checkpoint = teacher / "checkpoints" / text(images < 10 ? "0" : "", images);
     fs::create_directories(checkpoint);
-    write_file(checkpoint / "config.toml", text("a = ", a, "\n"));
+    write_file(checkpoint / "state.json",
+               text("{\"config\":{\"a\":", a, "},\"files\":{\"phi.safetensors\":{\"sha256\":\"of ", a, "\"}}}"));
     init += text(init.empty() ? "" : ",", "\"", module, "\":{\"images\":", images, ",\"file\":\"",
-                 (checkpoint / "phi.safetensors").string(), "\"}");
+                 (checkpoint / "phi.safetensors").string(), "\",\"sha256\":\"of ", a, "\"}");
   }
   write_file(run / "metrics.jsonl", "");
   write_file(run / "init.json", "{" + init + "}");
-  std::vector<std::string> remarks, found;
-  for (const EarlierExperiment& earlier : earlier_experiments(run, {}, remarks)) {
-    found.push_back(text(earlier.when, ": ", earlier.experiment.find("a")->as_integer()));
-  }
   const std::string of = text("of ", fs::canonical(teacher).string());
-  CHECK(found == std::vector<std::string>{of + ": 1", of + ": 2", text("until 8 images ", of, ": 1")});
+  const auto find = [&] {
+    std::vector<std::string> remarks, found;
+    for (const EarlierExperiment& earlier : earlier_experiments(run, {}, remarks)) {
+      found.push_back(text(earlier.when, ": ", earlier.experiment.find("a")->as_integer()));
+    }
+    return found;
+  };
+  const std::vector<std::string> expected = {of + ": 1", of + ": 2", text("until 8 images ", of, ": 1")};
+  CHECK(find() == expected);
+  // Where a checkpoint is gone, or another one has its name, config.toml says it, without the resumes since.
+  write_file(teacher / "checkpoints/16/state.json",
+             "{\"config\":{\"a\":7},\"files\":{\"phi.safetensors\":{\"sha256\":\"other\"}}}");
+  CHECK(find() == expected);
+  fs::remove_all(teacher / "checkpoints");
+  CHECK(find() == expected);
 }

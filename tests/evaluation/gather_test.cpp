@@ -124,6 +124,27 @@ TEST_CASE("a feature that is not finite is refused with the image") {
   CHECK_MESSAGE(contains(message, "feature \"quarters\" of image 0 is not finite"), message);
 }
 
+TEST_CASE("what a metric of moments returns or changes is checked and named") {
+  const auto message = [](const std::string& fault) {
+    return message_of([&] {
+      const Judges judges = make_judges("judges = [{ type = \"cells\", metrics = [{ type = \"faulty_gap\", fault = \"" +
+                                        fault + "\" }] }]");
+      const SetState set = gather(stream_of_tensor(some_images(3)), judges, {}).state;
+      state_of(judges.metrics()[0], moments_of(judges.metrics()[0], set.metrics[0]));
+    });
+  };
+  CHECK(message("none").find("fail") == std::string::npos);
+  for (const auto& [fault, expected] :
+       {std::pair("moments_in_place", "it changed the state that it was given"),
+        std::pair("moments_nan", "moments() did not return a finite float64 mean"),
+        std::pair("from_in_place", "it changed the moments that it was given"),
+        std::pair("from_empty", "from_moments() left a state without tensors"),
+        std::pair("from_fewer", "from_moments() left a state of count, sum; start()")}) {
+    const std::string said = message(fault);
+    CHECK_MESSAGE(contains(said, std::string("judging/faulty_gap: ") + expected), said);
+  }
+}
+
 TEST_CASE("what judges and their metrics return or change is checked and named") {
   const auto message = [](const std::string& judge, const std::string& metric) {
     return message_of([&] {

@@ -156,6 +156,27 @@ TEST_CASE(
   CHECK_MESSAGE(contains(outcome.err, "so it cannot be judged with the weights \"raw\""), outcome.err);
 }
 
+TEST_CASE("a record is of the run where it is, and is written through no link") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  REQUIRE(evaluate("runs/small --num 8", folder.path()).status == 0);
+  fs::rename(folder.path() / "runs/small", folder.path() / "runs/renamed");
+  const Outcome again = evaluate("runs/renamed --num 8 --json", folder.path());
+  CHECK_MESSAGE(contains(again.err, "already evaluated"), again.err);
+  const Value json = json_of(again);
+  CHECK(entry_of(evaluation(json), "name") == Value("runs/renamed"));
+  CHECK(entry_of(entry_of(evaluation(json), "run"), "path") == Value("runs/renamed"));
+
+  fs::rename(folder.path() / "runs/renamed/evaluation", folder.path() / "elsewhere");
+  fs::create_directory_symlink(folder.path() / "elsewhere", folder.path() / "runs/renamed/evaluation");
+  const auto count = [&] { return std::distance(fs::directory_iterator(folder.path() / "elsewhere"), {}); };
+  const auto before = count();
+  const Outcome linked = evaluate("runs/renamed --num 9", folder.path());
+  CHECK(linked.status == 2);
+  CHECK_MESSAGE(contains(linked.err, "runs/renamed/evaluation is a link to "), linked.err);
+  CHECK(count() == before);
+}
+
 TEST_CASE("an evaluation belongs to the checkpoint whose digest it records") {
   const TemporaryFolder folder;
   train_small(folder.path());

@@ -169,6 +169,20 @@ TEST_CASE("the search for the best starts anew where the run no longer has that 
     CHECK_MESSAGE(contains(resumed.err, "warning: the run no longer has its best checkpoint, at 8 images"),
                   resumed.err);
     CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000016");
+    // It has started again once, not at each resume.
+    std::string later = read_file(run / "metrics.jsonl");
+    const std::size_t at = later.find("\"value\":", later.rfind("\"evaluation\"")) + 8;
+    later.replace(at, later.find(',', at) - at, "-500");
+    write_file(run / "metrics.jsonl", later);
+    const Outcome again = run_casdm("train --resume runs/small --set train.total_images=24", folder.path());
+    REQUIRE_MESSAGE(again.status == 0, again.err);
+    CHECK_MESSAGE(!contains(again.err, "no longer has its best checkpoint"), again.err);
+    CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000016");
+    const Outcome other = run_casdm(
+        "train --resume runs/small --set train.total_images=32 --set evaluate.keep_best=cells.overlap", folder.path());
+    CHECK_MESSAGE(contains(other.err, "or another score chose the best"), other.err);
+    CHECK_MESSAGE(contains(other.err, "the best checkpoint so far, at 16 images, is no longer kept"), other.err);
+    CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000032");
   }
   SUBCASE("a copy of it under another name is resumed and judged first") {
     write_file(run / "metrics.jsonl", "");  // the evaluation is made up for

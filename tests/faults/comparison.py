@@ -5,8 +5,8 @@ import hashlib
 import json
 import re
 
-# Determined by a clock, not by the experiment: keys, or columns and entries with these names.
-VARYING_KEYS = {"images_per_second", "seconds", "time", "wall_time", "started", "hostname", "pid"}
+# Determined by a clock, not by the experiment: keys, or columns and entries with these names. The log holds times, too.
+VARYING_KEYS = {"images_per_second", "seconds", "time", "wall_time", "started", "hostname", "pid", "log_mark"}
 UNCOMPARED = {".lock"}
 # The output of processes, in which a stop is visible.
 UNCOMPARED_ENDINGS = {".log"}

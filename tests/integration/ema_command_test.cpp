@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
@@ -123,6 +124,21 @@ sigma_rel = 0.1
   const Outcome bad = shell("casdm sample runs/small --num 1 --out bad --weights bad.safetensors", folder.path());
   CHECK(bad.status == 1);
   CHECK_MESSAGE(bad.err.find("bad.safetensors is altered") != std::string::npos, bad.err);
+
+  // Without the record of what they are, one among others was altered; all may be of version 0.1.
+  for (const bool are_all : {false, true}) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(snapshots)) {
+      const std::string name = entry.path().filename();
+      if (are_all || name == "000000000024-0.1.safetensors") {
+        write_safetensors(entry.path(), read_safetensors(entry.path()).tensors);
+      }
+    }
+    const Outcome old = shell("casdm ema runs/small --sigma-rel 0.08 --overwrite --out old.safetensors", folder.path());
+    CHECK(old.status == (are_all ? 0 : 1));
+    const std::string words = are_all ? " of the snapshots have no checksum, as casdm 0.1 wrote them"
+                                      : "000000000024-0.1.safetensors is altered: it records nothing";
+    CHECK_MESSAGE(contains(old.err, words), old.err);
+  }
 
   refuses(folder.path(), "ema runs/small --sigma-rel 0.08 --out p08.safetensors", {"exists", "--overwrite"});
   refuses(folder.path(), "ema runs/small --sigma-rel 0.4 --out x", {"sigma_rel = 0.4", "1e-06 <= sigma_rel <= 0.28"});

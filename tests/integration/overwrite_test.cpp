@@ -47,6 +47,28 @@ TEST_CASE("a run is replaced only by one that has taken a step") {
   CHECK_FALSE(fs::exists(earlier.aside));
 }
 
+TEST_CASE("a run is not replaced while a run set aside in it is trained") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  REQUIRE(
+      shell("casdm train small.toml --set checkpoint.every_images=8 --set log.sample_count=0", folder.path()).status ==
+      0);
+  REQUIRE(shell("casdm train --resume runs/small/checkpoints/000000000008 --set optimizer.learning_rate=0.01",
+                folder.path())
+              .status == 0);
+  const fs::path aside = folder.path() / "runs/small/set-aside-1";
+  REQUIRE(fs::exists(aside / "checkpoints/000000000024"));
+  const Outcome outcome = shell(
+      "casdm train --resume runs/small/set-aside-1 --set train.total_images=100k --set checkpoint.every_images=100k "
+      ">side.log 2>&1 & for i in $(seq 600); do grep -q resumed runs/small/set-aside-1/metrics.jsonl && break; sleep "
+      "0.1; done; casdm train small.toml --overwrite; status=$?; kill $!; wait $!; exit $status",
+      folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(outcome.err.find("another process is training in ") != std::string::npos, outcome.err);
+  CHECK(fs::exists(aside / "checkpoints/000000000024"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs/small.replaced"));
+}
+
 TEST_CASE("the run that comes back has its best checkpoint, and nothing stays of the one that failed") {
   const TemporaryFolder folder;
   write_small_config(folder.path(),

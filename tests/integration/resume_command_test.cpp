@@ -207,6 +207,19 @@ TEST_CASE("a resume from a copy of a checkpoint makes it the run's own, but not 
   const Outcome next = run(std::string(kResume) + " --set train.total_images=24 --set checkpoint.every_images=8");
   CHECK_MESSAGE(contains(next.err, "continuing from runs/small/checkpoints/000000000016"), next.err);
 
+  // Its files may be links, and may be moved away then.
+  for (const char* file : {"weights.safetensors", "state.json"}) {
+    fs::rename(kept / file, folder.path() / file);
+    fs::create_symlink(folder.path() / file, kept / file);
+  }
+  fs::remove_all(checkpoints / "000000000016");
+  REQUIRE(
+      run("casdm train --resume runs/small/checkpoints/kept --set checkpoint.keep_last=9 --set train.total_images=24")
+          .status == 0);
+  for (const char* file : {"weights.safetensors", "state.json", "ema.safetensors"}) {
+    CHECK(fs::is_regular_file(fs::symlink_status(checkpoints / "000000000016" / file)));
+  }
+
   // Another way from 8 on.
   fs::remove_all(kept);
   REQUIRE(run(train + " --overwrite --set checkpoint.keep_last=9 --set train.total_images=24").status == 0);

@@ -226,6 +226,23 @@ TEST_CASE("a sweep judges each run once it is trained, and compares the scores")
   CHECK(contains(again.out, "pixels.frechet num=9 (lower is better)"));
   CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
 
+  // What --config includes counts, too.
+  const auto records = [&] {
+    const fs::path folder = study.path("runs/two/l1-s1/evaluation");
+    return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+  };
+  write_file(study.path("judge.toml"), "include = [\"seed.toml\"]\n[evaluate]\nnum = 8\n");
+  study.write("evaluate = [\"--config\", \"judge.toml\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
+              std::string(kTwoArms));
+  std::ptrdiff_t before = records();
+  for (const auto& [seed, judged] : {std::pair(5, 1), std::pair(6, 1), std::pair(6, 0)}) {
+    write_file(study.path("seed.toml"), text("[evaluate]\nseed = ", seed, "\n"));
+    const Outcome included = study.run("--no-pilot");
+    REQUIRE_MESSAGE(included.status == 0, included.err);
+    CHECK(records() == before + judged);
+    before = records();
+  }
+
   // An error that only the evaluation would notice: more images than the data set has.
   study.write(
       "evaluate = [\"--set\", \"evaluate.reference_num=90000000\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +

@@ -266,13 +266,18 @@ TEST_CASE("a schedule that returns another shape than it was given is refused by
     TimeRange range() const override { return {.first = 0, .last = 99, .clean = -1, .is_whole = true}; }
     Tensor alpha(const Tensor& t) const override { return 1 - (t.to(at::kDouble) + 1) / 101; }
     Tensor sigma(const Tensor& t) const override { return (t.to(at::kDouble) + 1) / 101; }
+    Tensor log_snr(const Tensor& t) const override {
+      Tensor(t).zero_();
+      return t.to(at::kDouble);
+    }
     Tensor network_input(const Tensor& x_t, const Tensor&) const override {
       return x_t.size(0) == 1 ? x_t.to(at::kDouble) : x_t.narrow(1, 0, 1);
     }
     Tensor network_time(const Tensor&) const override { return {}; }
     double prior_std() const override { return std::numeric_limits<double>::infinity(); }
   };
-  const auto schedule = checked_schedule({std::make_shared<Misshapen>(), {"mine/path", {}}});
+  const auto schedule =
+      std::make_shared<AttributedSchedule>(Component<NoiseScheduler>(std::make_shared<Misshapen>(), {"mine/path", {}}));
   const Tensor x = at::zeros({2, 3, 4, 4}), t = at::zeros({2});
   CHECK_THROWS_WITH_AS(schedule->network_input(x, t),
                        "mine/path: network_input() returned the shape [2, 1, 4, 4]; expected [2, 3, 4, 4]",
@@ -280,10 +285,84 @@ TEST_CASE("a schedule that returns another shape than it was given is refused by
   CHECK_THROWS_WITH_AS(schedule->network_input(x.narrow(0, 0, 1), t.narrow(0, 0, 1)),
                        "mine/path: network_input() returned Double for images of type Float; expected their type",
                        PluginError);
+  CHECK_THROWS_WITH_AS(schedule->log_snr(t), doctest::Contains("mine/path: it changed tensors that it was given"),
+                       PluginError);
   CHECK_THROWS_WITH_AS(schedule->prior_std(), "mine/path: prior_std() returned inf; expected a finite number above 0",
                        PluginError);
   CHECK_THROWS_WITH_AS(schedule->network_time(t), "mine/path: network_time() returned nothing; expected [2]",
                        PluginError);
+}
+
+TEST_CASE("what a schedule derives must agree with its path") {
+  /// A variance-exploding path: sigma from 0.01 to 80.
+  class Exploding final : public NoiseScheduler {
+   public:
+    explicit Exploding(std::string fault) : fault_(std::move(fault)) {}
+    TimeRange range() const override {
+      return {.first = fault_ == "noiseless" ? 0.0 : 0.01, .last = 80, .clean = 0, .is_whole = false};
+    }
+    Tensor alpha(const Tensor& t) const override { return at::ones_like(t, at::kDouble); }
+    Tensor sigma(const Tensor& t) const override { return t.to(at::kDouble); }
+    Tensor previous(const Tensor& t) const override {
+      if (fault_ == "same") return t;
+      if (fault_ == "noisier") return t + 0.1;
+      if (fault_ == "beyond") return t - 100;
+      return fault_ == "at_once" ? at::zeros_like(t) : NoiseScheduler::previous(t);
+    }
+    Tensor network_time(const Tensor& t) const override {
+      return fault_ == "timeless" ? at::ones_like(t)
+             : fault_ == "log"    ? (t * 0).log()
+                                  : NoiseScheduler::network_time(t);
+    }
+    Tensor network_input(const Tensor& x_t, const Tensor& t) const override {
+      return fault_ == "infinite" ? x_t / 0 : NoiseScheduler::network_input(x_t, t);
+    }
+    double prior_std() const override { return fault_ == "variance" ? 6400 : fault_ == "forgotten" ? 1 : 80; }
+
+   private:
+    std::string fault_;
+  };
+  const auto checked = [](const std::string& fault) {
+    return checked_schedule({std::make_shared<Exploding>(fault), {"mine/path", {}}});
+  };
+  CHECK_NOTHROW(checked(""));
+  for (const auto& [fault, words] :
+       {std::pair("same", "previous() of t = 0.01 is 0.01; expected a time of less noise"),
+        std::pair("noisier", "previous() of t = 0.01 is 0.11; expected"),
+        std::pair("beyond", "previous() of t = 0.01 is -99.99; expected"),
+        std::pair("at_once", "previous() of the last time is the clean image's; expected one training step"),
+        std::pair("timeless", "network_time() is 1.0 at the first time and 1.0 at the last; expected two finite"),
+        std::pair("log", "expected two finite numbers"),
+        std::pair("infinite", "network_input() of finite images is not"),
+        std::pair("variance",
+                  "prior_std() is 6400.0; images at the last time have a standard deviation of 80.0 to 80.0"),
+        std::pair("forgotten", "prior_std() is 1.0; images"),
+        std::pair("noiseless", "sigma is 0 at the first time, 0.0")}) {
+    CHECK_THROWS_WITH_AS(checked(fault), doctest::Contains(words), PluginError);
+  }
+
+  /// Begins with noise of this scale.
+  class Scaled final : public Sampler {
+   public:
+    explicit Scaled(double scale, double input = 1) : scale_(scale), input_(input) {}
+    const std::vector<SampleStep>& plan() const override { return plan_; }
+    double initial_scale() const override { return scale_; }
+    Tensor model_input(const Tensor& x_t, std::size_t) const override { return x_t * input_; }
+    Tensor step(const StepInput& input) override { return input.x_t; }
+
+   private:
+    double scale_, input_;
+    std::vector<SampleStep> plan_ = {{80, 0, false}};
+  };
+  const auto begins = [&](const Scaled& sampler) {
+    check_beginning({std::make_shared<Scaled>(sampler), {"mine/sampler", {}}}, *checked(""), ImageShape::square(3, 8));
+  };
+  CHECK_NOTHROW(begins(Scaled(80)));
+  CHECK_NOTHROW(begins(Scaled(1, 80)));
+  for (const Scaled& sampler : {Scaled(1), Scaled(80, 80)}) {
+    CHECK_THROWS_WITH_AS(begins(sampler), doctest::Contains("mine/sampler: it begins at t = 80.0 with images of the"),
+                         PluginError);
+  }
 }
 
 TEST_CASE("a plan that is empty, leaves the schedule or does not end at the image is refused") {

@@ -197,6 +197,10 @@ TEST_CASE("a head that changes its input images is refused") {
     std::vector<NamedModule> modules() const override { return {}; }
     Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
     Estimate estimate(const EstimateInput& input) override {
+      if (!input.condition.extras.empty()) {
+        Tensor(input.condition.extras.begin()->second).mul_(0.5);
+        return {input.x_t, input.x_t, {}, {}, {}};
+      }
       const Tensor x_t = hides_it ? input.x_t.data() : input.x_t;  // LibTorch does not count changes by data()
       return {input.x_t, Tensor(x_t).mul_(2), {}, {}, {}};
     }
@@ -209,4 +213,8 @@ TEST_CASE("a head that changes its input images is refused") {
     CHECK_THROWS_WITH_AS(guided_estimate(model, draw(1, {2, 1, 4, 4}), {50, 49, false}, {}),
                          doctest::Contains("it changed the images x_t that it was given"), PluginError);
   }
+  Condition condition;
+  condition.extras.emplace("mask", at::ones({2, 1}));
+  CHECK_THROWS_WITH_AS(guided_estimate(model, draw(1, {2, 1, 4, 4}), {50, 49, false}, condition),
+                       doctest::Contains("it changed the extras that it was given"), PluginError);
 }

@@ -105,7 +105,7 @@ TEST_CASE("a setting that trains less than it seems gives a warning") {
   one({"optimizer.phi.learning_rate=1e-30"}, "optimizer.phi.learning_rate = 1e-30 is lost");
   one({"ema.warmup=false"}, "ema.decay: at the end of the training the average \"ema\" still consists of 99 % initial");
   one({"ema.half_life=100", "ema.rampup_ratio=0"},
-      "ema.half_life: at the end of the training the average \"ema\" still");
+      "% initial weights; take a smaller value, or a rampup_ratio of 0.05");
   CHECK(warnings({"ema.half_life=100"}).empty());
   CHECK(warnings({"ema.warmup=false", "ema.decay=0.5"}).empty());
 }
@@ -124,6 +124,12 @@ TEST_CASE("modules that no loss term with a weight trains are named at the first
                  "warning: none of the loss terms (eps, x0, mu) has a weight and trains module theta, phi"));
   CHECK_FALSE(
       contains(stderr_of([&] { run(small_experiment(folder.path(), "all", cascade_head())); }), "warning: none"));
+  const std::string unlisted =
+      "[head]\ntype = \"single\"\n[head.theta]\ntype = \"networks_broken/faulty_network\"\nfault = \"unlisted\"\n";
+  CHECK(contains(stderr_of([&] { run(small_experiment(folder.path(), "unlisted", unlisted)); }),
+                 "warning: 1 tensor, the first of shape [1], would get a gradient and belong to no module"));
+  CHECK_FALSE(contains(stderr_of([&] { run(small_experiment(folder.path(), "whole", cascade_head())); }),
+                       "belong to no module"));
   // A metric that is still warming up will train phi.
   const std::string metric = kMetric + "warmup_images = 8\n";
   const std::string said =

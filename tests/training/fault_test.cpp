@@ -234,6 +234,7 @@ TEST_CASE("a backbone's taps and a head's predictions for metrics must have thei
   for (const auto& [fault, words] :
        {std::pair("lazy_buffer", "module theta: it has 1 buffers now and had 0 when it was made"),
         std::pair("other_buffer", "module theta: its buffer \"cache\" has the shape [4] now; when it was made"),
+        std::pair("keeps_a_view", "something in module theta uses the memory of \"weight\" apart from the parameter"),
         std::pair("folds", "train() changed its parameters or buffers")}) {
     said = message(fault, "[head]\ntype = \"single\"\n" + network + "\"" + fault + "\"\n");
     CHECK_MESSAGE(said.find(words) != std::string::npos, said);

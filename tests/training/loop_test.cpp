@@ -175,6 +175,19 @@ TEST_CASE("parts of a batch are matched by the names of their terms") {
   CHECK_THROWS_WITH_AS(surplus.add_part(one_part({"eps", "x0"}, 1)), doctest::Contains("'x0'"), PluginError);
 }
 
+TEST_CASE("a head may use the memory of a term again for the next part of a batch") {
+  StepRecord record;
+  const Tensor reused = at::ones({2});
+  for (const double value : {1.0, 3.0}) {
+    Losses part = one_part({"eps"}, 1);
+    part.terms[0].value = reused.fill_(value);
+    record.add_part(part);
+  }
+  record.grad_norms = at::zeros({0});
+  record.fetch();
+  CHECK(at::equal(record.values, at::tensor({1.0, 1.0, 3.0, 3.0}, at::kFloat).view({1, 4})));
+}
+
 TEST_CASE("a term without a gradient in one part keeps the weight it has in the other") {
   StepRecord record;
   Losses first = one_part({"metric.l1"}, 1);

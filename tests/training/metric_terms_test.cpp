@@ -34,16 +34,31 @@ struct TermMetrics {
 
 TEST_CASE("metrics that a head does not ask for are reported once") {
   TermMetrics forgotten;
-  forgotten.metrics.check_asked();
+  forgotten.metrics.check_use({});
   CHECK(forgotten.metrics.remark().find("so [[metrics]] \"l1\" may have no effect") != std::string::npos);
-  forgotten.metrics.check_asked();
+  forgotten.metrics.check_use({});
   CHECK(forgotten.metrics.remark().empty());
   TermMetrics asked, idle("type = \"l1\"\nweight = 0.0\n");
-  asked.evaluate(fill(1, {2, 3, 16, 16}));
-  asked.metrics.check_asked();
-  idle.metrics.check_asked();
+  asked.metrics.check_use({asked.evaluate(fill(1, {2, 3, 16, 16}).requires_grad_()), {}});
+  idle.metrics.check_use({});
   CHECK(asked.metrics.remark().empty());
   CHECK(idle.metrics.remark().empty());
+}
+
+TEST_CASE("metrics whose term a head leaves out, or whose prediction it detaches, are reported once") {
+  TermMetrics left_out, detached;
+  for (int time = 0; time < 2; ++time) {
+    left_out.evaluate(fill(1, {2, 3, 16, 16}).requires_grad_());
+    left_out.metrics.check_use({});
+    detached.metrics.check_use({detached.evaluate(fill(1, {2, 3, 16, 16})), {}});
+    const std::string of_left_out = left_out.metrics.remark(), of_detached = detached.metrics.remark();
+    CHECK(of_left_out.empty() == (time > 0));
+    CHECK(of_detached.empty() == (time > 0));
+    if (time > 0) break;
+    CHECK(of_left_out.find("asked for the term 'metric.l1' and left it out of its losses") != std::string::npos);
+    CHECK(of_detached.find("metric 'l1' trains nothing: the prediction that the head gives it has no gradient") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is reported once") {
@@ -53,12 +68,12 @@ TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is 
     if (extreme.defined()) m.metrics.observe_extreme(extreme.item<double>());
     return m.metrics.remark();
   };
-  const Tensor inside = fill(1, {2, 3, 16, 16});
+  const Tensor inside = fill(1, {2, 3, 16, 16}).requires_grad_();
   CHECK(remark().empty());
   m.evaluate(inside);
   CHECK(remark().empty());
 
-  Tensor outside = inside.clone();
+  Tensor outside = inside.detach().clone();
   outside[1][2][3][4] = -3.5;
   outside.requires_grad_(true);
   const std::vector<LossTerm> terms = m.evaluate(outside);

@@ -78,6 +78,16 @@ TEST_CASE("an optimizer that leaves a parameter unchanged is refused before trai
     CHECK_MESSAGE(contains(said, std::string("optimizers_broken/replacing: ")), said);
     CHECK_MESSAGE(contains(said, std::string("a step gives its tensor \"") + tensor), said);
   }
+  for (const auto& [fault, words] :
+       {std::pair("counts_and_leaves", "whole_step() returned false, but has changed weights, gradients, averages or"),
+        std::pair("does_nothing", "whole_step() does not move the weights of phi."),
+        std::pair("forgets_an_average", "whole_step() does not move the averages of phi."),
+        std::pair("keeps_gradients", "whole_step() does not set the gradients of phi.")}) {
+    const std::string said = message_of_run(experiment(
+        folder.path(), fault, std::string("[optimizer.phi]\ntype = \"one_pass\"\nfault = \"") + fault + "\"\n"));
+    CHECK_MESSAGE(contains(said, std::string("optimizers_broken/one_pass: ")), said);
+    CHECK_MESSAGE(contains(said, words), said);
+  }
   const std::string named = message_of_run(
       experiment(folder.path(), "named", "[optimizer.phi]\ntype = \"replacing\"\nfault = \"not_utf8\"\n"));
   CHECK_MESSAGE(contains(named, "optimizers_broken/replacing: its tensor \"moment\\xff\" has a name with"), named);

@@ -156,7 +156,8 @@ struct FaultyGapOptions {
 
   static void describe(Schema<FaultyGapOptions>& s) {
     s.option("fault", &FaultyGapOptions::fault, "What is wrong.")
-        .choices({"none", "changes", "name", "error", "changes_set", "changes_reference", "loses", "renames", "empty"});
+        .choices({"none", "changes", "name", "error", "changes_set", "changes_reference", "loses", "renames", "empty",
+                  "moments_in_place", "moments_nan", "from_empty", "from_fewer", "from_in_place"});
   }
 };
 
@@ -180,6 +181,20 @@ class FaultyGap final : public MomentsGap {
   }
 
   NamedTensors start() const override { return fault_ == "empty" ? NamedTensors() : MomentsGap::start(); }
+
+  Moments moments(const NamedTensors& state) const override {
+    Moments moments = MomentsGap::moments(state);
+    if (fault_ == "moments_in_place") state[1].second.div_(2);
+    if (fault_ == "moments_nan") moments.mean /= 0;
+    return moments;
+  }
+
+  NamedTensors from_moments(const Moments& moments) const override {
+    NamedTensors state = MomentsGap::from_moments(moments);
+    if (fault_ == "from_in_place") moments.mean.zero_();
+    if (fault_ == "from_fewer") state.pop_back();
+    return fault_ == "from_empty" ? NamedTensors() : state;
+  }
 
   std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override {
     std::vector<Score> scores = MomentsGap::compare(generated, reference);

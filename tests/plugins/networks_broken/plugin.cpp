@@ -42,6 +42,8 @@ struct FaultyBackboneOptions {
                   "tap_empty",
                   "changes_weights",
                   "own_gradient",
+                  "keeps_a_view",
+                  "unlisted",
                   "folds",
                   "lazy_buffer",
                   "other_buffer",
@@ -73,6 +75,7 @@ class FaultyBackbone final : public Backbone {
     time_ = add("time", {spec.out_channels});
     if (spec.condition.num_classes > 0) labels_ = add("labels", {spec.condition.num_classes, spec.out_channels});
     if (spec.condition.augment_size > 0) augment_ = add("augment", {spec.out_channels, spec.condition.augment_size});
+    if (is("keeps_a_view")) view_ = weight_.view({spec.out_channels, spec.image.channels, 3, 3});
     if (is("shared")) parameters_.emplace_back("again", weight_);
   }
 
@@ -108,7 +111,9 @@ class FaultyBackbone final : public Backbone {
     Tensor shift = (time.to(weight_.scalar_type()) * 0.01).sin().unsqueeze(1) * time_;
     if (labels_.defined()) shift = shift + at::embedding(labels_, condition.labels);
     if (condition.augment.defined()) shift = shift + at::linear(condition.augment, augment_);
-    Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1);
+    const Tensor& weight = is("keeps_a_view") ? view_ : weight_;
+    Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1);
+    if (is("unlisted")) y = y * unlisted_;
     if (is("two_types")) y = at::lerp(at::conv2d(x, weight_, {}, 1, 1), y, 0.5);
     if (is("batch_statistics") && training_) y = y - y.mean();
     if (is("batch_dropout") && training_ && !condition.dropout.seeds.empty()) {
@@ -146,7 +151,7 @@ class FaultyBackbone final : public Backbone {
   std::string change_;
   TapInfo tap_;
   NamedTensors parameters_;
-  Tensor weight_, time_, labels_, augment_, cache_ = at::zeros({1});
+  Tensor weight_, time_, labels_, augment_, cache_ = at::zeros({1}), view_, unlisted_ = at::ones({1}).requires_grad_();
   bool training_ = true;
   std::int64_t calls_ = 0;
 };

@@ -162,7 +162,7 @@ struct OnePassOptions {
   static void describe(Schema<OnePassOptions>& s) {
     s.option("fault", &OnePassOptions::fault, "What its whole step does wrong.")
         .choices({"none", "forgets_the_scale", "forgets_an_average", "averages_old_weights", "keeps_gradients",
-                  "half_done", "takes_any_step", "forgets_the_shadow"});
+                  "half_done", "takes_any_step", "forgets_the_shadow", "counts_and_leaves", "does_nothing"});
   }
 };
 
@@ -171,7 +171,15 @@ class OnePass : public OnePassOptimizer {
   using Options = OnePassOptions;
   OnePass(const Options& options, const Spec& spec) : fault_(options.fault), spec_(spec) {}
   void step(const OptimizerStep& step) override { spec_.weights.sub_(spec_.gradients, step.learning_rate); }
+  NamedTensors buffers() const override {
+    return is("counts_and_leaves") ? NamedTensors{{"count", count_}} : NamedTensors();
+  }
   bool whole_step(const WholeStep& whole) override {
+    if (is("does_nothing")) return true;
+    if (is("counts_and_leaves")) {
+      Tensor(count_).add_(1);
+      return false;
+    }
     if (!is("takes_any_step") && whole.scale.isnan().item<bool>()) {
       spec_.gradients.zero_();
       if (!is("forgets_the_shadow")) write(whole.shadow);
@@ -210,6 +218,7 @@ class OnePass : public OnePassOptimizer {
 
   std::string fault_;
   Spec spec_;
+  Tensor count_ = at::zeros({1});
 };
 
 struct TabledOptions {
