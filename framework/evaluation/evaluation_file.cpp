@@ -129,10 +129,9 @@ void EvaluationFile::write(const Value& record) const { write_record(path_, reco
 Value EvaluationFile::run_table(const std::string& name, const DrawnImages& images) const {
   const Value& settings = images.settings();
   const Checkpoint& checkpoint = images.checkpoint();
-  Value where(Value::Table{{"path", checkpoint.path().string()},
-                           {"images", checkpoint.images()},
-                           {kFilesDigest, checkpoint.files_sha256()}});
-  if (const Value* mark = checkpoint.numbers().find(kLogMark)) where.set(kLogMark, *mark);
+  const Value where(Value::Table{{"path", checkpoint.path().string()},
+                                 {"images", checkpoint.images()},
+                                 {kFilesDigest, checkpoint.files_sha256()}});
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
   for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data",
                           kConditionsDigest, "seed", "batch", "precision", "device"}) {

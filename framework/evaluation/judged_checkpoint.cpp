@@ -33,6 +33,19 @@ std::string files_sha256(const fs::path& checkpoint) {
   }
 }
 
+bool JudgedCheckpoints::is_of_run(const fs::path& name) const {
+  const fs::path state = run_ / "checkpoints" / name / "state.json";
+  if (!is_there(state)) return true;
+  try {
+    const Value record = from_json(read_regular_file(state, kLargestState));
+    const Value *mark = find_path(record, text("numbers.", kLogMark)), *images = find_path(record, "numbers.images");
+    if (mark == nullptr || images == nullptr || !images->is_integer()) return true;
+    return holds_mark(run_ / "metrics.jsonl", *mark, images->as_integer());
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 bool JudgedCheckpoints::have_judged(const Value& record) {
   const Value* judged = find_path(record, text("run.checkpoint.", kFilesDigest));
   const Value* images = find_path(record, "run.checkpoint.images");
@@ -44,8 +57,8 @@ bool JudgedCheckpoints::have_judged(const Value& record) {
     known->second = files_sha256(run_ / "checkpoints" / name.str());
   }
   if (!known->second.empty()) return *judged == Value(known->second);
-  const Value* mark = find_path(record, text("run.checkpoint.", kLogMark));
-  return mark == nullptr || holds_mark(run_ / "metrics.jsonl", *mark, images->as_integer());
+  const Value* path = find_path(record, "run.checkpoint.path");
+  return path == nullptr || !path->is_string() || is_of_run(fs::path(path->as_string()).filename());
 }
 
 }  // namespace casdm

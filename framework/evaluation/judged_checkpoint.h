@@ -23,11 +23,14 @@ class JudgedCheckpoints {
   explicit JudgedCheckpoints(std::filesystem::path run) : run_(std::move(run)) {}
 
   /// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or
-  /// started anew, and came to that number again, or if it was a copy from another branch. A record that does not say
-  /// is believed, and so is one whose checkpoint was removed, if the run's log is its past.
+  /// started anew, and came to that number again, or if it is a copy from another branch. A record that does not say is
+  /// believed, and so is one whose checkpoint was removed.
   bool have_judged(const Value& record);
 
  private:
+  /// Whether the run's log is the past of checkpoints/`name`, if that is still there.
+  bool is_of_run(const std::filesystem::path& name) const;
+
   std::filesystem::path run_;
   std::map<std::int64_t, std::string> digests_;
 };

@@ -21,7 +21,7 @@ void sync_lines(const std::filesystem::path& file);
 /// larger. Unreadable lines belong to the one before them. Throws Error if the file exists and is not a regular file.
 std::uintmax_t end_of_lines(const std::filesystem::path& file, std::int64_t images);
 
-/// In a checkpoint's numbers, and in the record of its evaluation: what the run's log held, see `mark_of_log`.
+/// In a checkpoint's numbers: what the run's log held, see `mark_of_log`.
 inline constexpr const char* kLogMark = "log_mark";
 
 /// Identifies the content of a log until now: its "bytes", and the "sha256" of the last of them.

@@ -28,7 +28,7 @@ std::vector<Tensor> stray_leaves(const std::vector<LossTerm>& terms, const std::
       const bool is_of_batch = variable.dim() > 0 && variable.size(0) == batch_size;
       if (!is_of_batch && !known.contains(variable.unsafeGetTensorImpl())) found.push_back(variable);
     }
-    for (const torch::autograd::Edge& edge : node->next_edges()) add(edge.function.get());
+    for (const torch::autograd::Edge& next : node->next_edges()) add(next.function.get());
   }
   return found;
 }
