@@ -46,7 +46,7 @@ init       prints a new experiment with every key explained, from the plugins fo
 schema     prints a JSON Schema for editors, for files that may be parts of an experiment;
            --whole: for experiments after merging, with all required keys; --sweep: for sweeps
 reference  prints Markdown pages about every key and component; --out writes one file each,
-           replacing those that it wrote before
+           replacing those that it wrote, with any edits
 
   casdm config check configs/quickstart.toml --set train.batch_size=32
   casdm config check configs/quickstart.toml --cost

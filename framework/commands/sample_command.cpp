@@ -82,8 +82,9 @@ po::options_description described(SampleArguments& a) {
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
   const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
   std::error_code ignored;
-  const bool is_mark = fs::is_symlink(a.run, ignored) && is_there(fs::path(a.run) / "state.json");
-  const fs::path run = is_mark ? fs::path(a.run).parent_path().parent_path() : fs::path(a.run);
+  const fs::path whole = fs::path(a.run).has_filename() ? fs::path(a.run) : fs::path(a.run).parent_path();
+  const fs::path owner = fs::is_symlink(whole, ignored) ? run_of_checkpoint(whole) : fs::path();
+  const fs::path run = owner.empty() ? fs::path(a.run) : owner;
   const fs::path before = run / "checkpoints" / name;
   if (!name.empty() && fs::exists(before, ignored)) return Checkpoint::open(before);
   if (!name.empty() && fs::exists(run / "config.toml", ignored)) {

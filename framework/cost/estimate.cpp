@@ -114,6 +114,7 @@ class Measurement {
   /// With the images of a part, if there is time; else a batch that leaves time for another, and the largest one that
   /// the rest of the time allows.
   std::vector<Measured> run(std::int64_t part_images, std::int64_t lasting_bytes) {
+    trial_.try_sampling();
     double one = step(1);
     if (one < kMoment) one = step(1);
     const std::int64_t by_memory = most_by_memory(lasting_bytes, part_images);

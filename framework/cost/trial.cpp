@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "casdm/error.h"
+#include "framework/config/evaluate_options.h"
 #include "framework/data/batch_loader.h"
 #include "framework/device/heap.h"
 #include "framework/support/component_name.h"
 #include "framework/support/silence.h"
+#include "framework/training/shared_drawing.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -102,6 +104,12 @@ Trial::Steps& Trial::steps_of(std::int64_t batch, Precision precision) {
   std::unique_ptr<Steps>& steps = steps_[{batch, precision}];
   if (!steps) steps = std::make_unique<Steps>(with(experiment_, batch, precision), *parts_);
   return *steps;
+}
+
+void Trial::try_sampling() const {
+  const bool draws = parts_->options.log.sample_count > 0 || evaluate_options(experiment_.resolved).every_images > 0;
+  if (!draws) return;
+  SharedDrawing(parts_->model, parts_->options, parts_->state, parts_->device.device, parts_->world).try_first_step();
 }
 
 double Trial::step(std::int64_t batch, Precision precision) {

@@ -31,6 +31,9 @@ class Trial {
   /// Takes a step with `batch` images at once and returns its seconds.
   double step(std::int64_t batch, Precision precision);
 
+  /// The sampler's first step of one image, where the training would draw any. Throws what it would throw.
+  void try_sampling() const;
+
   /// What such a step uses.
   struct Usage {
     std::vector<PartUsage> parts;

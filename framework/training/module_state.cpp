@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "casdm/error.h"
@@ -40,13 +41,19 @@ class Handles final : public Module {
   const NamedTensors& tensors_;
 };
 
-/// Throws PluginError if anything but `old` still uses the memory that the parameters had: it would not be trained.
+/// Throws PluginError if anything but `old` still uses the memory that the parameters had: it would not be trained. A
+/// parameter that was itself made as a view keeps its base there, for no purpose.
 void refuse_views(const NamedModule& module, const NamedTensors& parameters, const std::vector<Tensor>& old) {
-  std::map<const void*, std::size_t> handles;  // of each memory
-  for (const Tensor& tensor : old) ++handles[tensor.storage().unsafeGetStorageImpl()];
+  const auto memory = [&](std::size_t i) { return old[i].storage().unsafeGetStorageImpl(); };
+  std::map<const void*, std::size_t> handles;
+  std::set<const void*> with_base;
   for (std::size_t i = 0; i < old.size(); ++i) {
-    if (old[i].numel() == 0 || old[i].storage().use_count() <= handles[old[i].storage().unsafeGetStorageImpl()])
-      continue;
+    ++handles[memory(i)];
+    if (parameters[i].second.is_view()) with_base.insert(memory(i));
+  }
+  for (std::size_t i = 0; i < old.size(); ++i) {
+    const std::size_t expected = handles[memory(i)] + (with_base.contains(memory(i)) ? 1 : 0);
+    if (old[i].numel() == 0 || old[i].storage().use_count() <= expected) continue;
     throw PluginError(
         text(error_prefix(module.config), "something in module ", module.name, " uses the memory of ",
              quoted(parameters[i].first), " apart from the parameter itself, such as a view made in the ",

@@ -157,6 +157,12 @@ TEST_CASE("a dry run says what a step costs, unless it is told not to") {
   for (const char* words :
        {"cost of a step of 4 images in fp32 on cpu", "multiply-adds", "  memory: ", "metric.l1", " images/s"})
     CHECK_MESSAGE(contains(outcome.out, words), outcome.out);
+  const Outcome unfit = shell(
+      "casdm train small.toml --dry-run --set 'sampler={type=\"ddpm\",num_inference_steps=3,"
+      "variance=\"learned_range\"}'",
+      folder.path());
+  CHECK(unfit.status == 2);
+  CHECK_MESSAGE(contains(unfit.err, "variance = \"learned_range\", but the head predicts no variance"), unfit.err);
   const Outcome without = shell("casdm train small.toml --dry-run --no-cost", folder.path());
   CHECK(without.status == 0);
   CHECK_FALSE(contains(without.out, "cost of a step"));

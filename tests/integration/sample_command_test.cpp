@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
@@ -124,6 +125,29 @@ TEST_CASE("an unfinished sampling keeps using its checkpoint as long as the run 
   const Outcome newer = shell(command, folder.path());
   CHECK(newer.status == 2);
   CHECK_MESSAGE(newer.err.find("weights.sha256") != std::string::npos, newer.err);
+}
+
+TEST_CASE("an unfinished sampling of the best checkpoint goes on with it after another has become the best") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const fs::path best = folder.path() / "runs/small/checkpoints/best";
+  const std::string options = " --num 42 --batch 4 --steps 20 --no-png --out ";
+  fs::create_directory_symlink("000000000008", best);
+  const std::vector<std::string> commands = {
+      "casdm sample runs/small/checkpoints/best" + options + "s0",
+      "casdm sample runs/small/checkpoints/best/" + options + "s1",
+      "cd runs/small/checkpoints && casdm sample best" + options + "../../../s2"};
+  for (std::size_t i = 0; i < commands.size(); ++i) interrupted(commands[i], text("s", i), "TERM", folder.path());
+  REQUIRE(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
+  fs::remove(best);
+  fs::create_directory_symlink("000000000016", best);
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    const Outcome rest = shell(commands[i], folder.path());
+    CHECK_MESSAGE(rest.status == 0, rest.err);
+    CHECK_MESSAGE(rest.err.find("continuing after ") != std::string::npos, rest.err);
+    const std::string made = read_file(folder.path() / text("s", i) / "sampling.json");
+    CHECK_MESSAGE(made.find("000000000008\"") != std::string::npos, made);
+  }
 }
 
 TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with another checkpoint's images") {

@@ -240,6 +240,8 @@ TEST_CASE("a backbone's taps and a head's predictions for metrics must have thei
     CHECK_MESSAGE(said.find(words) != std::string::npos, said);
     CHECK_THROWS_AS(Checkpoint::open(folder.path() / fault), NoCheckpoint);
   }
+  CHECK_NOTHROW(
+      run(small_experiment(folder.path(), "views", "[head]\ntype = \"single\"\n" + network + "\"made_of_views\"\n")));
   said = message_of_run(small_experiment(
       folder.path(), "head_sampled",
       "[head]\ntype = \"networks_broken/faulty_head\"\nfault = \"sampling_weights\"\n" + network + "\"none\"\n",

@@ -43,6 +43,7 @@ struct FaultyBackboneOptions {
                   "changes_weights",
                   "own_gradient",
                   "keeps_a_view",
+                  "made_of_views",
                   "unlisted",
                   "folds",
                   "lazy_buffer",
@@ -69,6 +70,10 @@ class FaultyBackbone final : public Backbone {
     at::Generator generator = make_generator(is("one_seed") ? 0 : spec.seed);
     const auto add = [&](const char* name, at::IntArrayRef shape) {
       const auto type = is("double_weights") ? at::kDouble : at::kFloat;
+      if (is("made_of_views")) {
+        const Tensor table = at::empty({2, c10::multiply_integers(shape)}, type).normal_(0, 0.2, generator);
+        return parameters_.emplace_back(name, table.unbind()[0].view(shape)).second.requires_grad_();
+      }
       return parameters_.emplace_back(name, at::empty(shape, type).normal_(0, 0.2, generator)).second.requires_grad_();
     };
     weight_ = add("weight", {spec.out_channels, spec.image.channels, 3, 3});
@@ -164,15 +169,32 @@ struct FaultyHeadOptions {
   static void describe(Schema<FaultyHeadOptions>& s) {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
-        .choices({"none",           "other_eps",       "two_names",
-                  "half",           "own_seed",        "forgets_classes",
-                  "forgets_labels", "forgets_dropout", "own_weight",
-                  "statistic",      "nan_statistic",   "gate_alone",
-                  "remembers",      "in_place",        "other_sampling",
-                  "running_mean",   "counts",          "backward",
-                  "data",           "one_channel",     "sampling_weights",
-                  "changes_labels", "changes_times",   "estimates_labels",
-                  "estimates_times"});
+        .choices({"none",
+                  "other_eps",
+                  "two_names",
+                  "half",
+                  "own_seed",
+                  "forgets_classes",
+                  "forgets_labels",
+                  "forgets_dropout",
+                  "own_weight",
+                  "statistic",
+                  "nan_statistic",
+                  "gate_alone",
+                  "remembers",
+                  "in_place",
+                  "other_sampling",
+                  "running_mean",
+                  "counts",
+                  "backward",
+                  "data",
+                  "one_channel",
+                  "sampling_weights",
+                  "changes_labels",
+                  "changes_times",
+                  "estimates_labels",
+                  "estimates_times",
+                  "counts_dark"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -225,6 +247,9 @@ class FaultyHead final : public CascadeHead {
     losses.terms.push_back({"eps", error, 1.0, "theta"});
     if (is("two_names")) losses.terms.push_back({"eps", error * error, 1.0, "theta"});
     if (is("nan_statistic")) losses.statistics.push_back({"error", (error / 0 - error / 0).detach()});
+    const double first = batch.x0[0].mean().item<double>();
+    if (is("counts_dark") && first < batch.x0.mean().item<double>())
+      losses.statistics.push_back({"dark", error.detach()});
     if (is("statistic")) losses.statistics.push_back({"error", error});
     return losses;
   }
