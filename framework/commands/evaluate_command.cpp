@@ -21,6 +21,7 @@
 #include "framework/evaluation/reference_writer.h"
 #include "framework/sampling/shared_sampling.h"
 #include "framework/support/exception_message.h"
+#include "framework/support/sealed_json.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -182,7 +183,8 @@ class Command {
         fs::remove(file.state(), ignored);  // left behind if the process was killed
         known->set("name", a_.what);        // the run may have been renamed
         if (Value* run = known->find("run"); run != nullptr && run->is_table()) run->set("path", a_.what);
-        records_.push_back(*known);
+        std::erase_if(known->as_table(), [](const Value::Member& member) { return member.first == "sha256"; });
+        records_.push_back(sealed(std::move(*known)));
         continue;
       }
       GatherOptions gathering;

@@ -87,11 +87,37 @@ Value experiment_beside(const fs::path& file, const std::string& sum) {
   return digest != nullptr && *digest == Value(sum) && config != nullptr ? *config : Value();
 }
 
-/// What a run's init.json says of one run from which weights were taken.
-struct Source {
-  std::int64_t images = 0;
-  std::map<std::int64_t, Value> experiments;  ///< by images: of the checkpoints with the weights; null: look for it
+/// The number of images in a name such as 000000050000-0.05.safetensors; nothing for other names.
+std::optional<std::int64_t> images_in(const std::string& name) {
+  constexpr std::size_t kDigits = 12;
+  const bool has_number = name.size() > kDigits && name.find_first_not_of("0123456789") == kDigits;
+  return has_number ? std::optional(std::stoll(name.substr(0, kDigits))) : std::nullopt;
+}
+
+/// What is known of the experiment that made some weights: it, if `experiment` is not null; nothing, if they are of
+/// another branch of the run; or else the run's own says it.
+struct Made {
+  Value experiment;
+  bool is_unknown = false;
 };
+
+/// @param run  the run whose folder contained `file` when it had the SHA-256 `sum`
+Made made_by(const fs::path& run, const fs::path& file, const std::string& sum) {
+  Made made{experiment_beside(file, sum)};
+  if (!made.experiment.is_null()) return made;
+  made.is_unknown = is_there(file.parent_path() / "state.json");
+  for (int i = 1; is_there(run / text("set-aside-", i)); ++i) {
+    made.is_unknown = true;
+    std::error_code ignored;
+    const fs::path inside = fs::weakly_canonical(file, ignored).lexically_relative(run);
+    Value found = experiment_beside(run / text("set-aside-", i) / inside, sum);
+    if (!found.is_null()) return {std::move(found)};
+  }
+  return made;
+}
+
+/// What a run's init.json says of one run from which weights were taken: what made them, by their images.
+using Source = std::map<std::int64_t, Made>;
 
 /// The runs that init.json of `run` names, by canonical path.
 std::map<fs::path, Source> sources_of(const fs::path& run) {
@@ -107,13 +133,12 @@ std::map<fs::path, Source> sources_of(const fs::path& run) {
     Source& source = sources[folder];
     const Value* seen = taken.find("images");
     const Value* sum = taken.find("sha256");
-    const std::int64_t images =
-        seen != nullptr && seen->is_integer() ? seen->as_integer() : std::numeric_limits<std::int64_t>::max();
-    source.images = std::max(source.images, images);
-    Value& experiment = source.experiments[images];
-    if (experiment.is_null() && sum != nullptr && sum->is_string()) {
-      experiment = experiment_beside(file->as_string(), sum->as_string());
-    }
+    const fs::path path = file->as_string();
+    const std::int64_t images = seen != nullptr && seen->is_integer()
+                                    ? seen->as_integer()
+                                    : images_in(path.filename()).value_or(std::numeric_limits<std::int64_t>::max());
+    Made& made = source[images];
+    if (made.experiment.is_null() && sum != nullptr && sum->is_string()) made = made_by(folder, path, sum->as_string());
   }
   return sources;
 }
@@ -143,6 +168,10 @@ class Search {
       remarks.push_back(text("the run has more earlier experiments than are looked at (", kMostExperiments, ", with ",
                              kMostChanges, " changed options, of ", kMostRuns, " runs, ", kMostDepth,
                              " of which in a chain): a judge may be a network of one that was left out"));
+    }
+    for (const std::string& of : unknown_) {
+      remarks.push_back(text("the run took weights ", of, ", which went another way since and has them no longer: ",
+                             "whether a judge is a network that they were trained with is not known"));
     }
     return std::move(result_);
   }
@@ -185,14 +214,21 @@ class Search {
     for (auto& [folder, source] : sources_of(run)) {
       const std::string when = text(" of ", printable(folder.string()), of);
       Value last;
-      for (auto& [images, experiment] : source.experiments) {
+      std::int64_t last_images = 0;
+      for (auto& [images, made] : source) {
         if (is_cut_) return;
-        if (experiment.is_null()) experiment = experiment_at(folder, images);
-        if (experiment == last) continue;
-        last = std::move(experiment);
+        if (made.is_unknown) {
+          unknown_.push_back(when.substr(1));
+          continue;
+        }
+        last_images = images;
+        if (made.experiment.is_null()) made.experiment = experiment_at(folder, images);
+        if (made.experiment == last) continue;
+        last = std::move(made.experiment);
         add({when.substr(1), last});
       }
-      add_run(folder, last, source.images, when, depth + 1);
+      if (last.is_null()) continue;
+      add_run(folder, last, last_images, when, depth + 1);
     }
   }
 
@@ -207,6 +243,7 @@ class Search {
 
   std::vector<EarlierExperiment> result_;
   std::set<fs::path> known_;
+  std::vector<std::string> unknown_;  ///< weights: "of runs/teacher"
   std::size_t changes_ = 0;
   bool is_cut_ = false;
 };

@@ -14,6 +14,7 @@
 #endif
 
 #include <array>
+#include <atomic>
 #include <cfenv>
 #include <locale>
 #include <mutex>
@@ -67,12 +68,25 @@ struct ThreadState {
 
 using Handler = void (*)(int, siginfo_t*, void*);
 
+/// Nothing where LibTorch does not say, since both its older and its newer settings are in use, as with TF32 on a GPU.
+std::optional<at::Float32MatmulPrecision> precision_of_products() {
+  static std::atomic<bool> is_said = true;
+  if (!is_said) return std::nullopt;
+  try {
+    return at::globalContext().float32MatmulPrecision();
+  } catch (const std::exception&) {
+    is_said = false;
+    return std::nullopt;
+  }
+}
+
 struct ProcessState {
   caffe2::TypeMeta dtype = c10::get_default_dtype();
   int threads = at::get_num_threads();
   bool is_deterministic = at::globalContext().deterministicAlgorithms();
   std::array<bool, 4> libraries = {at::globalContext().userEnabledMkldnn(), at::globalContext().userEnabledCuDNN(),
                                    at::globalContext().benchmarkCuDNN(), at::globalContext().deterministicCuDNN()};
+  std::optional<at::Float32MatmulPrecision> products = precision_of_products();
   at::mt19937 engine;
   std::array<struct sigaction, kSignals.size()> handlers{};
   std::string folder;
@@ -155,6 +169,11 @@ std::string restored(const ProcessState& before) {
     context.setBenchmarkCuDNN(before.libraries[2]);
     context.setDeterministicCuDNN(before.libraries[3]);
     return "the use of oneDNN or cuDNN";
+  }
+  if (now.products && before.products && now.products != before.products) {
+    constexpr std::array kNames = {"highest", "high", "medium"};
+    at::globalContext().setFloat32MatmulPrecision(kNames.at(static_cast<std::size_t>(*before.products)));
+    return "the precision of float32 matrix products";
   }
   if (!is_same(now.engine, before.engine)) {
     at::Generator generator = at::detail::getDefaultCPUGenerator();

@@ -5,8 +5,8 @@
 namespace casdm {
 
 /// State of the whole process or thread that a component must leave as it was: LibTorch's default dtype, grad mode,
-/// autocast, deterministic algorithms, use of oneDNN and cuDNN, number of threads and global generator; signal handlers
-/// and mask, working folder, locale, rounding and denormals.
+/// autocast, deterministic algorithms, use of oneDNN and cuDNN, precision of products, number of threads and global
+/// generator; signal handlers and mask, working folder, locale, rounding and denormals.
 ///
 /// RunningComponent calls `begin_watch` before and `end_watch` after each call into a plugin. On the main thread all of
 /// it is compared. On other threads only the thread's own state is, since changes of the rest may be the main thread's

@@ -106,7 +106,7 @@ class BackbonePart final : public AttributedModuleOf<Backbone> {
     const Untouched small({t, condition.labels, condition.augment});
     std::vector<Tensor> of_images{x};
     for (const auto& [name, extra] : condition.extras) of_images.push_back(extra);
-    const Untouched large(std::move(of_images), Untouched::Compared::versions);
+    const Untouched large(std::move(of_images), Untouched::Compared::bytes_if_small);
     const Untouched own(is_training_ ? std::vector<Tensor>() : handles(), Untouched::Compared::versions);
     auto result = work();
     if (!own.is_untouched()) {

@@ -16,13 +16,16 @@ namespace casdm {
 /// these are found by comparing the bytes, on the CPU alone, since a device would have to be waited for.
 class Untouched {
  public:
-  enum class Compared { versions, bytes };
+  enum class Compared { versions, bytes, bytes_if_small };
 
-  /// @param compared  versions: changes that LibTorch counts, without a copy; for tensors that are large or long-lived
+  /// @param compared  versions: changes that LibTorch counts, without a copy; for tensors that are large or long-lived.
+  ///                  bytes_if_small: this for large ones alone
   explicit Untouched(std::vector<at::Tensor> given, Compared compared = Compared::bytes) : given_(std::move(given)) {
     for (const at::Tensor& tensor : given_) {
       versions_.push_back(version(tensor));
-      const bool is_copied = compared == Compared::bytes && tensor.defined() && tensor.is_cpu();
+      const bool is_compared = compared == Compared::bytes ||
+                               (compared == Compared::bytes_if_small && tensor.defined() && tensor.numel() <= kSmall);
+      const bool is_copied = is_compared && tensor.defined() && tensor.is_cpu();
       copies_.push_back(is_copied ? tensor.detach().clone(at::MemoryFormat::Contiguous) : at::Tensor());
     }
   }
@@ -43,6 +46,8 @@ class Untouched {
   }
 
  private:
+  static constexpr std::int64_t kSmall = 4096;
+
   static std::int64_t version(const at::Tensor& tensor) { return tensor.defined() ? tensor._version() : 0; }
 
   /// Also where they are NaN. An undefined copy is not compared.

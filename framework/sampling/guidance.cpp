@@ -54,7 +54,7 @@ Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep
     if (x.size(0) == 2 * count) {
       for (auto& [name, extra] : input.condition.extras) extra = at::cat({extra, extra});
     }
-    const Untouched extras(handles_in(input.condition.extras), Untouched::Compared::versions);
+    const Untouched extras(handles_in(input.condition.extras), Untouched::Compared::bytes_if_small);
     const Untouched given({x}), times({input.t, input.t_next, input.condition.labels, input.condition.augment});
     Estimate estimate = model.head.call(&CascadeHead::estimate, input);
     given.check(model.head, "the images x_t");

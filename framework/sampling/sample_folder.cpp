@@ -164,8 +164,9 @@ bool SampleFolder::is_unfinished() const {
   return earlier_ && !json_member(json_member(*earlier_, "drawn"), "complete").as_boolean();
 }
 
-std::string SampleFolder::unfinished_checkpoint() const {
-  if (!is_unfinished()) return "";
+std::string SampleFolder::unfinished_checkpoint(const std::string& run) const {
+  const auto whole = [](const fs::path& path) { return (path.lexically_normal() / "").parent_path(); };
+  if (!is_unfinished() || whole(json_member(*earlier_, "run").as_string()) != whole(run)) return "";
   return fs::path(json_member(json_member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
 }
 

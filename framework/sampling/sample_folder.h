@@ -46,8 +46,10 @@ class SampleFolder {
   /// Whether there is a sampling that was not completed.
   bool is_unfinished() const;
 
-  /// The name of the checkpoint that an unfinished sampling uses; empty if there is none.
-  std::string unfinished_checkpoint() const;
+  /// The name of the checkpoint that an unfinished sampling uses; empty if there is none, or if it is of another
+  /// source.
+  /// @param run  the run or checkpoint whose samples are asked for, as it was given
+  std::string unfinished_checkpoint(const std::string& run) const;
 
   /// The number of threads that the earlier sampling used, which affects the last bits of images; 0: there is none.
   std::int64_t earlier_threads() const;

@@ -235,7 +235,7 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const Autocast autocast(device_, options_.run.precision);
   const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.alpha, piece.sigma, piece.log_snr, piece.target,
                          piece.condition.labels, piece.condition.augment});
-  const Untouched extras(handles_in(piece.condition.extras), Untouched::Compared::versions);
+  const Untouched extras(handles_in(piece.condition.extras), Untouched::Compared::bytes_if_small);
   const std::int64_t before = gradient_changes();
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   given.check(model_.head, "tensors of the batch");

@@ -83,8 +83,10 @@ TEST_CASE("of two checkpoints of one run, the experiments of both and the resume
   write_file(run / "metrics.jsonl", "");
   write_file(run / "init.json", "{" + init + "}");
   const std::string of = text("of ", fs::canonical(teacher).string());
+  std::vector<std::string> remarks;
   const auto find = [&] {
-    std::vector<std::string> remarks, found;
+    remarks.clear();
+    std::vector<std::string> found;
     for (const EarlierExperiment& earlier : earlier_experiments(run, {}, remarks)) {
       found.push_back(text(earlier.when, ": ", earlier.experiment.find("a")->as_integer()));
     }
@@ -92,10 +94,19 @@ TEST_CASE("of two checkpoints of one run, the experiments of both and the resume
   };
   const std::vector<std::string> expected = {of + ": 1", of + ": 2", text("until 8 images ", of, ": 1")};
   CHECK(find() == expected);
-  // Where a checkpoint is gone, or another one has its name, config.toml says it, without the resumes since.
+  // A checkpoint that was set aside is found there; one that another has replaced is not known.
+  const std::string state_16 = read_file(teacher / "checkpoints/16/state.json");
   write_file(teacher / "checkpoints/16/state.json",
              "{\"config\":{\"a\":7},\"files\":{\"phi.safetensors\":{\"sha256\":\"other\"}}}");
+  CHECK(find() == std::vector<std::string>{of + ": 1"});
+  CHECK(remarks.size() == 1);
+  CHECK(remarks[0].starts_with("the run took weights " + of + ", which went another way since"));
+  fs::create_directories(teacher / "set-aside-1/checkpoints/16");
+  write_file(teacher / "set-aside-1/checkpoints/16/state.json", state_16);
   CHECK(find() == expected);
+  CHECK(remarks.empty());
+  // Of checkpoints that are gone, config.toml says it, without the resumes since.
+  fs::remove_all(teacher / "set-aside-1");
   fs::remove_all(teacher / "checkpoints");
   CHECK(find() == expected);
 }

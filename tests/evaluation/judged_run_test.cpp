@@ -9,6 +9,7 @@
 #include "evaluation/evaluate_program.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -166,6 +167,7 @@ TEST_CASE("a record is of the run where it is, and is written through no link") 
   const Value json = json_of(again);
   CHECK(entry_of(evaluation(json), "name") == Value("runs/renamed"));
   CHECK(entry_of(entry_of(evaluation(json), "run"), "path") == Value("runs/renamed"));
+  CHECK_NOTHROW(check_seal(evaluation(json)));
 
   fs::rename(folder.path() / "runs/renamed/evaluation", folder.path() / "elsewhere");
   fs::create_directory_symlink(folder.path() / "elsewhere", folder.path() / "runs/renamed/evaluation");

@@ -139,6 +139,11 @@ TEST_CASE("an unfinished sampling of the best checkpoint goes on with it after a
       "cd runs/small/checkpoints && casdm sample best" + options + "../../../s2"};
   for (std::size_t i = 0; i < commands.size(); ++i) interrupted(commands[i], text("s", i), "TERM", folder.path());
   REQUIRE(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
+  // Another command is another sampling.
+  interrupted("casdm sample runs/small" + options + "s3", "s3", "TERM", folder.path());
+  const Outcome other = shell("casdm sample runs/small/checkpoints/best" + options + "s3", folder.path());
+  CHECK(other.status == 2);
+  CHECK_MESSAGE(other.err.find("holds another sampling, unfinished") != std::string::npos, other.err);
   fs::remove(best);
   fs::create_directory_symlink("000000000016", best);
   for (std::size_t i = 0; i < commands.size(); ++i) {

@@ -129,6 +129,13 @@ TEST_CASE("a change of global state is undone and reported once") {
   choosing.call(&Dataset::size);
   CHECK(at::globalContext().userEnabledMkldnn() == before);
   CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/choosing' changed the use of") == 0);
+  const Component<Dataset> hasty(
+      std::make_shared<ThrowingDataset>([] { at::globalContext().setFloat32MatmulPrecision("medium"); }),
+      ComponentConfig{"mine/hasty", {}});
+  hasty.call(&Dataset::size);
+  CHECK(at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGHEST);
+  CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/hasty' changed the precision of") ==
+        0);
 }
 
 TEST_CASE("flags of a signal handler are restored without blame, since CUDA's compiler sets them with signal()") {

@@ -198,7 +198,8 @@ TEST_CASE("a head that changes its input images is refused") {
     Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
     Estimate estimate(const EstimateInput& input) override {
       if (!input.condition.extras.empty()) {
-        Tensor(input.condition.extras.begin()->second).mul_(0.5);
+        const Tensor& extra = input.condition.extras.begin()->second;
+        (hides_it ? extra.data() : extra).mul_(0.5);
         return {input.x_t, input.x_t, {}, {}, {}};
       }
       const Tensor x_t = hides_it ? input.x_t.data() : input.x_t;  // LibTorch does not count changes by data()
@@ -215,6 +216,9 @@ TEST_CASE("a head that changes its input images is refused") {
   }
   Condition condition;
   condition.extras.emplace("mask", at::ones({2, 1}));
-  CHECK_THROWS_WITH_AS(guided_estimate(model, draw(1, {2, 1, 4, 4}), {50, 49, false}, condition),
-                       doctest::Contains("it changed the extras that it was given"), PluginError);
+  for (const bool hides_it : {false, true}) {
+    head->hides_it = hides_it;
+    CHECK_THROWS_WITH_AS(guided_estimate(model, draw(1, {2, 1, 4, 4}), {50, 49, false}, condition),
+                         doctest::Contains("it changed the extras that it was given"), PluginError);
+  }
 }
