@@ -20,6 +20,7 @@
 #include "framework/support/component_name.h"
 #include "framework/training/gradient_factors.h"
 #include "framework/training/metric_input.h"
+#include "framework/training/stray_leaves.h"
 
 namespace casdm {
 
@@ -228,13 +229,12 @@ Tensor ExperimentMetrics::run_gradient(const Term& term, const std::function<Ten
 
 void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
   if (term.batches_to_check == 0 || term.options.weight == 0 || !at::GradMode::is_enabled()) return;
-  --term.batches_to_check;
   if (!prediction.requires_grad()) {
-    term.batches_to_check = 0;
-    remarks_.push_back(text("warning: metric '", term.name, "' trains nothing: the prediction that the head gives it ",
-                            "has no gradient; is it detached, or of a frozen network?"));
+    detached_.insert(term.name);
     return;
   }
+  attached_.insert(term.name);
+  --term.batches_to_check;
   if (distance.requires_grad()) {
     const Tensor gradient = run_gradient(term, [&] {
       return torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
@@ -338,20 +338,25 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
       const Tensor signal = batch.alpha.square();
       value = value * (signal / (signal + batch.sigma.square())).to(value.scalar_type());
     }
-    if (term.options.weight > 0) handed_out_.insert("metric." + term.name);
     result.push_back(
         {"metric." + term.name, value, term.options.weight * ramp * static_cast<double>(term.options.every), module});
+    if (term.options.weight > 0 && value.requires_grad()) handed_out_.push_back(result.back());
   }
   return result;
 }
 
 void ExperimentMetrics::check_use(const Losses& losses) const {
-  for (const std::string& name : std::exchange(handed_out_, {})) {
-    const bool is_used =
-        std::any_of(losses.terms.begin(), losses.terms.end(), [&](const LossTerm& term) { return term.name == name; });
-    if (is_used || !left_out_.insert(name).second) continue;
-    remarks_.push_back(text("warning: the head asked for the term '", name, "' and left it out of its losses, so the ",
-                            "metric has no effect: its losses() must add what metrics.evaluate() returns"));
+  for (const LossTerm& handed : std::exchange(handed_out_, {})) {
+    // It may go in under another name, or as a part of another term.
+    if (!looked_for_.insert(handed.name).second || depend_on(losses.terms, handed.value)) continue;
+    remarks_.push_back(text("warning: the head asked for the term '", handed.name,
+                            "' and left it out of its losses, so ",
+                            "the metric has no effect: its losses() must add what metrics.evaluate() returns"));
+  }
+  for (const std::string& name : std::exchange(detached_, {})) {
+    if (!attached_.insert(name).second) continue;
+    remarks_.push_back(text("warning: metric '", name, "' trains nothing: the prediction that the head gives it ",
+                            "has no gradient; is it detached, or of a frozen network?"));
   }
   if (std::exchange(is_asked_, true)) return;
   std::vector<std::string> idle;

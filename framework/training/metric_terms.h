@@ -113,8 +113,10 @@ class ExperimentMetrics final : public MetricTerms {
   bool has_remarked_ = false;
   mutable std::vector<std::string> remarks_;  ///< not reported yet
   mutable bool is_asked_ = false;             ///< by the head, in some step
-  mutable std::set<std::string> handed_out_;  ///< terms of the present part of a step that train
-  mutable std::set<std::string> left_out_;    ///< of the losses of some step
+  mutable std::vector<LossTerm> handed_out_;  ///< in the present part of a step, those that train
+  mutable std::set<std::string> looked_for_;  ///< terms, in the losses
+  mutable std::set<std::string> detached_;    ///< metrics of this step that got a prediction without a gradient
+  mutable std::set<std::string> attached_;    ///< metrics that have got one with a gradient, or of which this was said
 };
 
 }  // namespace casdm

@@ -120,6 +120,15 @@ fs::path aside_of(const fs::path& path) {
   return aside;
 }
 
+/// Throws Error while another process trains a run that was set aside in this one.
+void require_idle(const fs::path& path) {
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (!entry.path().filename().string().starts_with("set-aside-") || !is_run_folder(entry.path())) continue;
+    RunFolder::open(entry.path()).lock();
+    require_idle(entry.path());
+  }
+}
+
 /// The run, locked, once all has been checked that could prevent its removal.
 RunFolder locked_run(const fs::path& path) {
   if (fs::is_symlink(path)) {
@@ -130,10 +139,7 @@ RunFolder locked_run(const fs::path& path) {
   RunFolder run = RunFolder::open(path);
   check_run(path);
   run.lock();
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (!entry.path().filename().string().starts_with("set-aside-") || !is_run_folder(entry.path())) continue;
-    RunFolder::open(entry.path()).lock();  // refused while another process trains it
-  }
+  require_idle(path);
   return run;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iostream>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -173,7 +174,16 @@ fs::path home_of(const RunFolder& run, const Checkpoint& checkpoint) {
 fs::path own_checkpoint(const RunFolder& run, const Checkpoint& checkpoint) {
   const fs::path own = Checkpoint::path_of(run, checkpoint.images());
   std::error_code ignored;
-  if (fs::equivalent(own, checkpoint.path(), ignored)) return own;
+  const Value* mark = checkpoint.numbers().find(kLogMark);
+  const bool is_past = mark == nullptr || holds_mark(run.log(), *mark, checkpoint.images());
+  if (fs::equivalent(own, checkpoint.path(), ignored)) {
+    if (!is_past) {
+      std::cerr << "warning: " << run.log().string() << " is not the log with which " << checkpoint.path().string()
+                << " was saved: it was edited, or the checkpoint is of another branch, whose snapshots and log are not "
+                   "this run's\n";
+    }
+    return own;
+  }
   if (const std::optional<Checkpoint> there = readable(own)) {
     if (there->files_sha256() == checkpoint.files_sha256()) return own;
     fail_of_other_branch(run, checkpoint);
@@ -185,8 +195,7 @@ fs::path own_checkpoint(const RunFolder& run, const Checkpoint& checkpoint) {
     throw ConfigError(text(checkpoint.path().string(), " is of another run: its ", key, " is ", to_toml_value(*there),
                            ", that of ", run.path().string(), " is ", to_toml_value(*here)));
   }
-  const Value* mark = checkpoint.numbers().find(kLogMark);
-  if (mark != nullptr && !holds_mark(run.log(), *mark, checkpoint.images())) fail_of_other_branch(run, checkpoint);
+  if (!is_past) fail_of_other_branch(run, checkpoint);
   return checkpoint.copy_into(run);
 }
 

@@ -244,20 +244,7 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   if (gradient_changes() != before) {
     model_.head.fail("losses() added to the gradients of the networks, as backward() does; use torch::autograd::grad");
   }
-  if (!std::exchange(has_computed_, true)) {
-    std::vector<Tensor> parameters;
-    for (const ModuleState& module : state_.modules) {
-      module.weights();  // fails before a checkpoint is due
-      parameters.insert(parameters.end(), module.parameters().begin(), module.parameters().end());
-    }
-    const std::vector<Tensor> stray = stray_leaves(losses.terms, parameters, part_size_);
-    if (!stray.empty()) {
-      stray_ =
-          text("warning: ", stray.size(), stray.size() == 1 ? " tensor" : " tensors", ", the first of shape ",
-               stray.front().sizes(), ", would get a gradient and belong to no module of the head, so they are ",
-               "neither trained nor saved: are all parameters listed by parameters(), and all networks by modules()?");
-    }
-  }
+  look_for_strays(losses);
   for (const ModuleState& module : state_.modules) {
     const std::string parameter = module.untrained_parameter();
     if (parameter.empty()) continue;
@@ -266,6 +253,29 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   }
   check_losses(model_.head, losses, piece, model_.modules);
   return losses;
+}
+
+/// In the first two calls: what gets a gradient in both, and is no parameter.
+void TrainingStep::look_for_strays(const Losses& losses) const {
+  if (has_computed_ && !stray_leaves_) return;
+  std::vector<Tensor> parameters;
+  for (const ModuleState& module : state_.modules) {
+    module.weights();  // fails before a checkpoint is due
+    parameters.insert(parameters.end(), module.parameters().begin(), module.parameters().end());
+  }
+  std::vector<Tensor> strays = stray_leaves(losses.terms, parameters);
+  if (!std::exchange(has_computed_, true)) {
+    if (!strays.empty()) stray_leaves_ = std::move(strays);
+    return;
+  }
+  const std::vector<Tensor> before = *std::exchange(stray_leaves_, std::nullopt);
+  std::erase_if(strays, [&](const Tensor& stray) {
+    return std::none_of(before.begin(), before.end(), [&](const Tensor& other) { return other.is_same(stray); });
+  });
+  if (strays.empty()) return;
+  stray_ = text("warning: ", strays.size(), strays.size() == 1 ? " tensor" : " tensors", ", the first of shape ",
+                strays.front().sizes(), ", would get a gradient and belong to no module of the head, so they are ",
+                "neither trained nor saved: are all parameters listed by parameters(), and all networks by modules()?");
 }
 
 /// @param pass  last: of a step; the modules' gradients are then exchanged meanwhile

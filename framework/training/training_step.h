@@ -54,6 +54,7 @@ class TrainingStep {
   DrawnBatch noised(const ImageBatch& images) const;
   TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
   Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
+  void look_for_strays(const Losses& losses) const;
   enum class Pass { keeps_graph, plain, last };
   void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part, Pass pass);
   bool wants_term_norms() const;
@@ -93,10 +94,11 @@ class TrainingStep {
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
-  mutable bool has_computed_ = false;  ///< losses, at least once
-  mutable std::string stray_;          ///< a remark about tensors of no module, not reported yet
-  bool can_withhold_ = false;          ///< whether the optimizers of all processes can leave out a step
-  std::string untrained_;              ///< not reported yet
+  mutable bool has_computed_ = false;                        ///< losses, at least once
+  mutable std::string stray_;                                ///< a remark about tensors of no module, not reported yet
+  mutable std::optional<std::vector<Tensor>> stray_leaves_;  ///< of the first losses, until they are compared
+  bool can_withhold_ = false;  ///< whether the optimizers of all processes can leave out a step
+  std::string untrained_;      ///< not reported yet
   std::optional<Unread> unread_;
 };
 

@@ -56,17 +56,28 @@ TEST_CASE("a run is not replaced while a run set aside in it is trained") {
   REQUIRE(shell("casdm train --resume runs/small/checkpoints/000000000008 --set optimizer.learning_rate=0.01",
                 folder.path())
               .status == 0);
-  const fs::path aside = folder.path() / "runs/small/set-aside-1";
-  REQUIRE(fs::exists(aside / "checkpoints/000000000024"));
-  const Outcome outcome = shell(
-      "casdm train --resume runs/small/set-aside-1 --set train.total_images=100k --set checkpoint.every_images=100k "
-      ">side.log 2>&1 & for i in $(seq 600); do grep -q resumed runs/small/set-aside-1/metrics.jsonl && break; sleep "
-      "0.1; done; casdm train small.toml --overwrite; status=$?; kill $!; wait $!; exit $status",
-      folder.path());
-  CHECK(outcome.status == 1);
-  CHECK_MESSAGE(outcome.err.find("another process is training in ") != std::string::npos, outcome.err);
-  CHECK(fs::exists(aside / "checkpoints/000000000024"));
-  CHECK_FALSE(fs::exists(folder.path() / "runs/small.replaced"));
+  // Another way in the run that was set aside sets one aside in it.
+  REQUIRE(
+      shell("casdm train --resume runs/small/set-aside-1/checkpoints/000000000016 --set optimizer.learning_rate=0.02",
+            folder.path())
+          .status == 0);
+  for (const std::string trained : {"runs/small/set-aside-1", "runs/small/set-aside-1/set-aside-1"}) {
+    CAPTURE(trained);
+    const fs::path kept = folder.path() / trained / "checkpoints/000000000024";
+    REQUIRE(fs::exists(kept));
+    const Outcome outcome =
+        shell("casdm train --resume " + trained +
+                  " --set train.total_images=100k --set checkpoint.every_images=100k >side.log 2>&1 & "
+                  "for i in $(seq 600); do grep -q '\"total_images\":{' " +
+                  trained +
+                  "/metrics.jsonl && break; sleep 0.1; done; casdm train small.toml --overwrite; "
+                  "status=$?; kill $!; wait $!; exit $status",
+              folder.path());
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(outcome.err.find("another process is training in ") != std::string::npos, outcome.err);
+    CHECK(fs::exists(kept));
+    CHECK_FALSE(fs::exists(folder.path() / "runs/small.replaced"));
+  }
 }
 
 TEST_CASE("the run that comes back has its best checkpoint, and nothing stays of the one that failed") {

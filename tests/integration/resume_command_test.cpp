@@ -237,6 +237,11 @@ TEST_CASE("a resume from a copy of a checkpoint makes it the run's own, but not 
     CHECK(fs::exists(checkpoints / "000000000016") == has_own);
     CHECK(read_file(folder.path() / "runs/small/metrics.jsonl") == before);
   }
+  // Under its own number it is taken, with a word.
+  fs::copy(kept, checkpoints / "000000000016", fs::copy_options::recursive);
+  const Outcome restored = run(whole + "000000000016 --set train.total_images=20");
+  CHECK(restored.status == 0);
+  CHECK_MESSAGE(contains(restored.err, "metrics.jsonl is not the log with which "), restored.err);
   CHECK(
       run("casdm train --resume runs/small/set-aside-2/checkpoints/000000000016 --set train.total_images=40").status ==
       0);

@@ -45,6 +45,18 @@ TEST_CASE("metrics that a head does not ask for are reported once") {
   CHECK(idle.metrics.remark().empty());
 }
 
+TEST_CASE("a metric whose term goes into another, or that also gets a prediction without a gradient, has its effect") {
+  TermMetrics merged;
+  const Tensor prediction = fill(1, {2, 3, 16, 16}).requires_grad_();
+  const std::vector<LossTerm> terms = merged.evaluate(prediction);
+  merged.metrics.check_use({{{"total", terms[0].value * 0.5 + prediction.mean({1, 2, 3}), 1.0, "theta"}}, {}});
+  CHECK(merged.metrics.remark().empty());
+  TermMetrics monitored;
+  monitored.evaluate(prediction.detach());
+  monitored.metrics.check_use({monitored.evaluate(prediction), {}});
+  CHECK(monitored.metrics.remark().empty());
+}
+
 TEST_CASE("metrics whose term a head leaves out, or whose prediction it detaches, are reported once") {
   TermMetrics left_out, detached;
   for (int time = 0; time < 2; ++time) {
