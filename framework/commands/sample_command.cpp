@@ -80,11 +80,14 @@ po::options_description described(SampleArguments& a) {
 
 /// An unfinished sampling continues with its own checkpoint as long as the run has it, even if there is a newer one.
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
-  const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint(a.run);
   std::error_code ignored;
   const fs::path whole = fs::path(a.run).has_filename() ? fs::path(a.run) : fs::path(a.run).parent_path();
   const fs::path owner = fs::is_symlink(whole, ignored) ? run_of_checkpoint(whole) : fs::path();
   const fs::path run = owner.empty() ? fs::path(a.run) : owner;
+  const auto source = !owner.empty()                            ? SampleFolder::Source::best
+                      : fs::exists(run / "state.json", ignored) ? SampleFolder::Source::checkpoint
+                                                                : SampleFolder::Source::run;
+  const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint(source);
   const fs::path before = run / "checkpoints" / name;
   if (!name.empty() && fs::exists(before, ignored)) return Checkpoint::open(before);
   if (!name.empty() && fs::exists(run / "config.toml", ignored)) {

@@ -164,9 +164,13 @@ bool SampleFolder::is_unfinished() const {
   return earlier_ && !json_member(json_member(*earlier_, "drawn"), "complete").as_boolean();
 }
 
-std::string SampleFolder::unfinished_checkpoint(const std::string& run) const {
-  const auto whole = [](const fs::path& path) { return (path.lexically_normal() / "").parent_path(); };
-  if (!is_unfinished() || whole(json_member(*earlier_, "run").as_string()) != whole(run)) return "";
+std::string SampleFolder::unfinished_checkpoint(Source source) const {
+  if (!is_unfinished()) return "";
+  const fs::path given = (fs::path(json_member(*earlier_, "run").as_string()).lexically_normal() / "").parent_path();
+  const Source before = given.filename() == "best"                        ? Source::best
+                        : given.parent_path().filename() == "checkpoints" ? Source::checkpoint
+                                                                          : Source::run;
+  if (before != source) return "";
   return fs::path(json_member(json_member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
 }
 

@@ -46,10 +46,12 @@ class SampleFolder {
   /// Whether there is a sampling that was not completed.
   bool is_unfinished() const;
 
-  /// The name of the checkpoint that an unfinished sampling uses; empty if there is none, or if it is of another
-  /// source.
-  /// @param run  the run or checkpoint whose samples are asked for, as it was given
-  std::string unfinished_checkpoint(const std::string& run) const;
+  /// What a user asks samples of: a run, by its newest checkpoint, its link to the best, or one checkpoint.
+  enum class Source { run, best, checkpoint };
+
+  /// The name of the checkpoint that an unfinished sampling uses; empty if there is none, or if it was begun of another
+  /// kind of source.
+  std::string unfinished_checkpoint(Source source) const;
 
   /// The number of threads that the earlier sampling used, which affects the last bits of images; 0: there is none.
   std::int64_t earlier_threads() const;

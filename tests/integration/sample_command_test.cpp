@@ -118,6 +118,7 @@ TEST_CASE("an unfinished sampling keeps using its checkpoint as long as the run 
   REQUIRE(shell(sampling + "whole", folder.path()).status == 0);
   interrupted(command, "s", "TERM", folder.path());
   REQUIRE(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
+  interrupted(sampling + "moved", "moved", "TERM", folder.path());
   const Outcome rest = shell(command, folder.path());
   CHECK_MESSAGE(rest.status == 0, rest.err);
   CHECK(files(folder.path() / "s") == files(folder.path() / "whole"));
@@ -125,6 +126,12 @@ TEST_CASE("an unfinished sampling keeps using its checkpoint as long as the run 
   const Outcome newer = shell(command, folder.path());
   CHECK(newer.status == 2);
   CHECK_MESSAGE(newer.err.find("weights.sha256") != std::string::npos, newer.err);
+  // However the run is called, and wherever it is by now.
+  fs::rename(folder.path() / "runs/small", folder.path() / "runs/renamed");
+  const Outcome moved =
+      shell("casdm sample \"$PWD/runs/renamed\" --num 42 --batch 4 --steps 20 --no-png --out moved", folder.path());
+  CHECK_MESSAGE(moved.status == 0, moved.err);
+  CHECK_MESSAGE(moved.err.find("continuing after ") != std::string::npos, moved.err);
 }
 
 TEST_CASE("an unfinished sampling of the best checkpoint goes on with it after another has become the best") {

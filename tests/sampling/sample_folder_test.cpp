@@ -322,8 +322,8 @@ TEST_CASE("two processes cannot draw into one folder") {
   SampleFolder second(folder.path() / "s");
   CHECK_THROWS_WITH_AS(second.begin(sampling(), false), doctest::Contains("another process is drawing into"), Error);
   first.add(drawn(0, kBatch));
-  CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint("runs/a/") == "000000000008");
-  CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint("runs/a/checkpoints/best").empty());
+  CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint(SampleFolder::Source::run) == "000000000008");
+  CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint(SampleFolder::Source::best).empty());
 }
 
 TEST_CASE("each image says how it was made, and so does the NPZ") {
