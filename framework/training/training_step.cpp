@@ -166,26 +166,10 @@ void TrainingStep::read_last(bool with_others) {
 
 /// Waits for the numbers of a step and checks them.
 void TrainingStep::read(StepRecord& record, const DrawnBatch& drawn, bool with_others) {
-  require_same_terms(record);
   record.end_fetch(world_);
   if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
   note_untrained(record);
   check(record, drawn, with_others);
-}
-
-/// The processes exchange numbers by their places. Where exchanges are queued on a device, nothing is asked, since the
-/// host does not wait there.
-void TrainingStep::require_same_terms(const StepRecord& record) {
-  if (world_.size() == 1 || world_.queues_exchanges()) return;
-  std::vector<std::string> names = record.terms;
-  names.insert(names.end(), record.statistics.begin(), record.statistics.end());
-  const std::string own = join(names, ", ");
-  const std::vector<std::string> all = world_.gather(own);
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (all[rank] == all.front()) continue;
-    model_.head.fail(text("losses() returned the terms and statistics ", all.front(), " in process 0 and ", all[rank],
-                          " in process ", rank, "; they must be the same, in one order, whatever the batch"));
-  }
 }
 
 void TrainingStep::remember(const StepRecord& record) {

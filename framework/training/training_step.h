@@ -66,7 +66,6 @@ class TrainingStep {
   bool reads_late();
   void read_last(bool with_others);
   void read(StepRecord& record, const DrawnBatch& drawn, bool with_others);
-  void require_same_terms(const StepRecord& record);
   void remember(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn, bool with_others);
   std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);

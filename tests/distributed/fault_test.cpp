@@ -192,19 +192,6 @@ TEST_CASE("an exception in one process ends all of them, and the message says in
   CHECK(contains(run.output(), "the state at 8 images is saved"));
 }
 
-TEST_CASE("a head whose statistics depend on the batch is named by several processes, not by the exchange") {
-  const TemporaryFolder folder;
-  write_experiment(folder.path());
-  Processes run(folder.path(),
-                {"small.toml --plugin '" CASDM_TEST_PLUGIN_DIR
-                 "/networks_broken.so' --set metrics=[] --set 'head={type=\"faulty_head\",fault=\"counts_dark\","
-                 "theta={type=\"networks_broken/faulty_network\"}}'"},
-                environments(2));
-  run.wait();
-  check_failed(run, 2,
-               {"networks_broken/faulty_head: ", "losses() returned the terms and statistics eps", " in process 1"});
-}
-
 TEST_CASE("processes that do not do the same are detected before anything is written") {
   const TemporaryFolder folder;
   write_experiment(folder.path());

@@ -169,32 +169,15 @@ struct FaultyHeadOptions {
   static void describe(Schema<FaultyHeadOptions>& s) {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
-        .choices({"none",
-                  "other_eps",
-                  "two_names",
-                  "half",
-                  "own_seed",
-                  "forgets_classes",
-                  "forgets_labels",
-                  "forgets_dropout",
-                  "own_weight",
-                  "statistic",
-                  "nan_statistic",
-                  "gate_alone",
-                  "remembers",
-                  "in_place",
-                  "other_sampling",
-                  "running_mean",
-                  "counts",
-                  "backward",
-                  "data",
-                  "one_channel",
-                  "sampling_weights",
-                  "changes_labels",
-                  "changes_times",
-                  "estimates_labels",
-                  "estimates_times",
-                  "counts_dark"});
+        .choices({"none",           "other_eps",       "two_names",
+                  "half",           "own_seed",        "forgets_classes",
+                  "forgets_labels", "forgets_dropout", "own_weight",
+                  "statistic",      "nan_statistic",   "gate_alone",
+                  "remembers",      "in_place",        "other_sampling",
+                  "running_mean",   "counts",          "backward",
+                  "data",           "one_channel",     "sampling_weights",
+                  "changes_labels", "changes_times",   "estimates_labels",
+                  "estimates_times"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -247,9 +230,6 @@ class FaultyHead final : public CascadeHead {
     losses.terms.push_back({"eps", error, 1.0, "theta"});
     if (is("two_names")) losses.terms.push_back({"eps", error * error, 1.0, "theta"});
     if (is("nan_statistic")) losses.statistics.push_back({"error", (error / 0 - error / 0).detach()});
-    const double first = batch.x0[0].mean().item<double>();
-    if (is("counts_dark") && first < batch.x0.mean().item<double>())
-      losses.statistics.push_back({"dark", error.detach()});
     if (is("statistic")) losses.statistics.push_back({"error", error});
     return losses;
   }
