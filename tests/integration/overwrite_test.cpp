@@ -68,7 +68,7 @@ TEST_CASE("a run is not replaced while a run set aside in it is trained") {
     const Outcome outcome =
         shell("casdm train --resume " + trained +
                   " --set train.total_images=100k --set checkpoint.every_images=100k >side.log 2>&1 & "
-                  "for i in $(seq 600); do grep -q '\"total_images\":{' " +
+                  "for i in $(seq 600); do grep -q 'total_images\":{' " +
                   trained +
                   "/metrics.jsonl && break; sleep 0.1; done; casdm train small.toml --overwrite; "
                   "status=$?; kill $!; wait $!; exit $status",
